@@ -22,6 +22,16 @@ class DicomImage:
     frames: int
     view: str
 
+    @property
+    def warning(self) -> str | None:
+        """What the reader should know, or None."""
+        parts = []
+        if self.frames > 1:
+            parts.append(f"The file has {self.frames} frames; only the first was used.")
+        if self.view in ("LL", "RL"):
+            parts.append("The file says that this is a lateral film: the answer means nothing.")
+        return " ".join(parts) or None
+
 
 def decode_dicom(data: bytes) -> DicomImage:
     """Decode the first frame: modality rescale, then window, then photometric interpretation.

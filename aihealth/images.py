@@ -65,10 +65,15 @@ def decode(image: ImageLike) -> np.ndarray:
     Raises:
         ImageError: unreadable, truncated, empty, too many pixels or bytes, or not an image.
     """
+    return decode_with_warning(image)[0]
+
+
+def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
+    """As `decode`, with a sentence for the reader where the file holds more than was used."""
     if isinstance(image, np.ndarray):
-        return _grey_array(image)
+        return _grey_array(image), None
     if isinstance(image, Image.Image):
-        return _grey_picture(image)
+        return _grey_picture(image), None
     data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
     if not data:
         raise ImageError("the file is empty")
@@ -77,12 +82,13 @@ def decode(image: ImageLike) -> np.ndarray:
     if is_dicom(data):
         from aihealth.dicom import decode_dicom  # pydicom is loaded for DICOM files only.
 
-        return decode_dicom(data).pixels
+        film = decode_dicom(data)
+        return film.pixels, film.warning
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Our own limit on pixels is checked below.
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                return _grey_picture(picture)
+                return _grey_picture(picture), None
     except UnidentifiedImageError as error:
         raise ImageError("this is not an image that can be read (PNG, JPEG, DICOM)") from error
     except Image.DecompressionBombError as error:
@@ -118,6 +124,21 @@ def prepare(image: ImageLike, size: int) -> np.ndarray:
     picture = Image.fromarray(pixels)
     # `reducing_gap` first shrinks by a whole factor: large films cost little more than small ones.
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def mirror_correlation(pixels: np.ndarray) -> float:
+    """How alike the two halves of an image are, as a frontal film's are and a lateral one's not.
+
+    Args:
+        pixels: uint8 `(h, w)`.
+
+    Returns:
+        Correlation of a 16 x 16 thumbnail with its mirror image, -1 to 1; 1 for a constant image.
+    """
+    thumbnail = prepare(pixels, 16).astype(np.float32)
+    thumbnail -= thumbnail.mean()
+    power = float((thumbnail**2).sum())
+    return float((thumbnail * thumbnail[:, ::-1]).sum() / power) if power > 0 else 1.0
 
 
 def stretch(pixels: np.ndarray) -> np.ndarray:

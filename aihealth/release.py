@@ -32,6 +32,7 @@ SERVING_MODULES = (
     "errors.py",
     "hub.py",
     "images.py",
+    "ood.py",
     "release.py",
 )
 
@@ -52,7 +53,7 @@ class ReleaseConfig:
         abstain_below: highest probability under which the answer is "not sure", 0..1.
         abstain_rule: one sentence that says how `abstain_below` was chosen.
         ood_threshold: out-of-distribution score above which an image is turned away.
-        lateral_threshold: score above which a film may be lateral; None where not known.
+        lateral_threshold: mirror correlation under which a film may be lateral, -1..1.
         version: semantic version of a published release, None before.
         format: version of this file's layout.
     """
