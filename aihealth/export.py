@@ -1,0 +1,214 @@
+"""One trained Keras model in every layout that a loader may want.
+
+- Keras 3: `config.json`, `metadata.json`, `model.weights.h5`
+  (`keras.saving.load_model("hf://...")`, `aihealth.from_pretrained_keras`);
+- TensorFlow SavedModel with Keras metadata (`huggingface_hub` 0.x with `tf_keras`);
+- LiteRT: probabilities, class activation maps and features in one call (`aihealth.Classifier`).
+
+Needs TensorFlow, also where the model was trained on another backend.
+"""
+
+import importlib
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from aihealth import models, release
+
+
+def export_model(model: keras.Model, folder: str | Path) -> None:
+    """Write all layouts of a model into a release folder.
+
+    Args:
+        model: one flat functional model as `aihealth.models.build` makes it.
+        folder: must exist.
+    """
+    folder = Path(folder)
+    save_keras(model, folder)
+    save_tf_keras(model, folder)
+    save_litert(model, folder / release.LITERT)
+
+
+def round_weights(model: keras.Model) -> None:
+    """Round all weights to half precision, in place, so that every layout holds the same ones.
+
+    The LiteRT file stores half floats, and a compressed `.h5` of rounded floats is half as large.
+    """
+    for weight in model.weights:
+        value = keras.ops.convert_to_numpy(weight.value)
+        if np.abs(value).max(initial=0.0) < np.finfo(np.float16).max:
+            weight.assign(value.astype(np.float16).astype(value.dtype))
+
+
+def scale_logits(model: keras.Model, temperature: float) -> None:
+    """Divide the model's logits by a temperature, inside its last layer (Guo et al., ICML 2017)."""
+    dense = model.get_layer(models.PROBABILITIES)
+    dense.set_weights([weight / temperature for weight in dense.get_weights()])
+
+
+def save_keras(model: keras.Model, folder: Path) -> None:
+    """Write the Keras 3 folder layout: the members of a `.keras` archive as files."""
+    with tempfile.TemporaryDirectory() as temporary:
+        archive = Path(temporary) / "model.keras"
+        model.save(archive)
+        with zipfile.ZipFile(archive) as members:
+            members.extractall(folder)
+    _compress_h5(folder / "model.weights.h5")
+
+
+def _compress_h5(path: Path) -> None:
+    part = path.with_suffix(".part")
+    with h5py.File(path) as source, h5py.File(part, "w") as target:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                packed = {"compression": "gzip", "shuffle": True} if item.shape else {}
+                made = target.create_dataset(name, data=item[()], **packed)
+            else:
+                made = target.require_group(name)
+            made.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    part.replace(path)
+
+
+# === TensorFlow SavedModel for loaders of the previous generation ===
+
+
+def save_tf_keras(model: keras.Model, folder: Path) -> None:
+    """Write a SavedModel that `tf_keras.models.load_model` revives as a Keras model."""
+    twin = to_tf_keras(model)
+    for name in release.SAVED_MODEL_FILES:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    # Built-in layers are revived from their configuration: traces would only add megabytes.
+    twin.save(str(folder), save_format="tf", include_optimizer=False, save_traces=False)
+    (folder / "assets").rmdir()
+    (folder / "fingerprint.pb").unlink(missing_ok=True)  # random, and nobody reads it
+
+
+def to_tf_keras(model: keras.Model) -> object:
+    """The same network with the same weights as a `tf_keras` (Keras 2) functional model.
+
+    Args:
+        model: a flat functional model of layers that both generations have.
+    """
+    tf_keras = importlib.import_module("tf_keras")
+    made, tensors = {}, {}
+    for spec in model.get_config()["layers"]:
+        name, config = spec["config"]["name"], spec["config"]
+        if spec["class_name"] == "InputLayer":
+            tensors[name] = tf_keras.Input(config["batch_shape"][1:], name=name)
+            continue
+        made[name] = _tf_keras_layer(tf_keras, spec["class_name"], config)
+        inputs = [tensors[origin] for origin in _origins(spec["inbound_nodes"])]
+        tensors[name] = made[name](inputs if len(inputs) > 1 else inputs[0])
+    for name, layer in made.items():
+        layer.set_weights(model.get_layer(name).get_weights())
+    return tf_keras.Model(
+        [tensors[tensor.name] for tensor in model.inputs],
+        tensors[models.PROBABILITIES],
+        name=model.name,
+    )
+
+
+def _tf_keras_layer(tf_keras: object, class_name: str, config: dict) -> object:
+    """A Keras 2 layer from a Keras 3 configuration: what Keras 2 does not know is left out."""
+    cls = getattr(tf_keras.layers, class_name)
+    known = cls(**_required(class_name, config)).get_config()
+    plain = {
+        key: value
+        for key, value in config.items()
+        if key in known and key != "dtype" and not isinstance(value, dict)
+    }
+    return cls.from_config(known | plain)
+
+
+def _required(class_name: str, config: dict) -> dict:
+    names = {
+        "Conv2D": ("filters", "kernel_size"),
+        "DepthwiseConv2D": ("kernel_size",),
+        "Dense": ("units",),
+        "Dropout": ("rate",),
+        "Rescaling": ("scale",),
+        "Activation": ("activation",),
+        "Normalization": (),
+    }
+    return {name: config[name] for name in names.get(class_name, ())}
+
+
+def _origins(inbound_nodes: list) -> list[str]:
+    """Names of the layers whose outputs a layer takes, from a Keras 3 configuration."""
+    found = []
+
+    def walk(item: object) -> None:
+        if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__":
+            found.append(item["config"]["keras_history"][0])
+        elif isinstance(item, dict):
+            walk(list(item.values()))
+        elif isinstance(item, (list, tuple)):
+            for part in item:
+                walk(part)
+
+    walk(inbound_nodes[0]["args"])
+    return found
+
+
+# === LiteRT ===
+
+
+def save_litert(model: keras.Model, path: Path) -> None:
+    """Write the serving file: one uint8 image `(1, size, size, 1)` in, three outputs.
+
+    `probabilities` `(1, classes)`, `features` `(1, d)` and, where the network allows it,
+    `heatmaps` `(1, classes, h, w)`. Weights are stored as half floats.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    size = model.input_shape[1]
+    depths = models.trunk_depth_layers(model)
+    taps = keras.Model(
+        model.inputs, [model.get_layer(name).output for name in depths] + model.outputs
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")])
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        *activations, probabilities = taps(
+            tf.repeat(tf.cast(image, tf.float32), 3, axis=-1), training=False
+        )
+        means = [tf.reduce_mean(x, (1, 2)) if x.shape.rank == 4 else x for x in activations]
+        outputs = {"probabilities": probabilities, "features": tf.concat(means, axis=-1)}
+        if models.has_class_activation_maps(model):
+            kernel = model.get_layer(models.PROBABILITIES).kernel
+            maps = tf.nn.conv2d(activations[-1], kernel[None, None], 1, "VALID")
+            outputs["heatmaps"] = tf.transpose(maps, (0, 3, 1, 2))
+        return outputs
+
+    # The converter of TensorFlow 2.21 drops variables (the file answers NaN), so they are made
+    # constants first; that loses the outputs' names, which the outer function gives back.
+    concrete = serve.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete)
+    names = sorted(concrete.structured_outputs)  # the order in which a dictionary is flattened
+
+    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")])
+    def named(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return dict(zip(names, frozen(image), strict=True))
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([named.get_concrete_function()])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    path.write_bytes(converter.convert())
+
+
+def feature_sizes(model: keras.Model) -> list[int]:
+    """Length of the features at each depth, in the order of the LiteRT output `features`."""
+    return [model.get_layer(name).output.shape[-1] for name in models.trunk_depth_layers(model)]
