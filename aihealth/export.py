@@ -175,12 +175,13 @@ def save_litert(model: keras.Model, path: Path) -> None:
     )
 
     size = model.input_shape[1]
+    signature = [tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")]
     depths = models.trunk_depth_layers(model)
     taps = keras.Model(
         model.inputs, [model.get_layer(name).output for name in depths] + model.outputs
     )
 
-    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")])
+    @tf.function(input_signature=signature, autograph=False)
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         *activations, probabilities = taps(
             tf.repeat(tf.cast(image, tf.float32), 3, axis=-1), training=False
@@ -199,14 +200,16 @@ def save_litert(model: keras.Model, path: Path) -> None:
     frozen = convert_variables_to_constants_v2(concrete)
     names = sorted(concrete.structured_outputs)  # the order in which a dictionary is flattened
 
-    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")])
+    @tf.function(input_signature=signature, autograph=False)
     def named(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(zip(names, frozen(image), strict=True))
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([named.get_concrete_function()])
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    path.write_bytes(converter.convert())
+    with tempfile.TemporaryDirectory() as temporary:
+        tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": named})
+        converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        path.write_bytes(converter.convert())
 
 
 def feature_sizes(model: keras.Model) -> list[int]:
