@@ -1,0 +1,131 @@
+"""HTML of the page's parts: pure functions of an answer and a language.
+
+The HTML itself is in `templates/`; Jinja escapes whatever comes from outside (file names, class
+names, sentences of a release).
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import overlay
+from startup import Served, short_revision
+from texts import number, percent, say
+
+from aihealth import Prediction
+from aihealth.release import METRICS, ReleaseConfig, read_json
+
+_HUB = "https://huggingface.co"
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def viewer(prediction: Prediction, language: str) -> str:
+    """The film with its evidence maps and controls; all of it works in the browser alone.
+
+    No map is offered for what does not look like a chest radiograph: it would mean nothing.
+    """
+    height, width = prediction.pixels.shape
+    maps = {}
+    if prediction.is_chest_radiograph and prediction.heatmaps is not None:
+        pairs = zip(prediction.probabilities, prediction.heatmaps, strict=True)
+        maps = {name: overlay.map_url(heatmap) for name, heatmap in pairs}
+    return _fill(
+        "viewer.html",
+        language,
+        film=overlay.film_url(prediction.pixels),
+        maps=maps,
+        top=top_class(prediction),
+        width=width,
+        height=height,
+    )
+
+
+def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
+    """What the model says, or why it says nothing."""
+    ratio = 0.0
+    if not prediction.is_chest_radiograph and config.ood_threshold:
+        ratio = prediction.ood_score / config.ood_threshold
+    return _fill(
+        "answer.html",
+        language,
+        prediction=prediction,
+        top=top_class(prediction),
+        limit=percent(config.abstain_below, language),
+        rule=config.abstain_rule,
+        ratio=number(f"{ratio:.1f}", language),
+    )
+
+
+def refusal(reason: str, language: str) -> str:
+    """Why a file cannot be used."""
+    return _fill("refusal.html", language, reason=reason)
+
+
+def trust(served: Served, language: str) -> str:
+    """What a reader should know before the first answer: model, data, figures, and its limits."""
+    classifier = served.classifier
+    if classifier is None:
+        return _fill("problem.html", language, problem=served.problem)
+    config = classifier.config
+    metrics = read_json(classifier.folder / METRICS, missing="") if _has_metrics(served) else {}
+    on_hub = served.origin in ("hub", "cache")
+    return _fill(
+        "trust.html",
+        language,
+        name=served.name,
+        version=config.version,
+        revision=short_revision(classifier.revision),
+        link=f"{_HUB}/{served.name}/blob/{classifier.revision}/README.md" if on_hub else None,
+        sources=config.sources,
+        drawn=config.drawn_data,
+        known=figures(metrics.get("test"), language),
+        unknown=figures(metrics.get("external"), language),
+        note=say(f"origin_{served.origin}", language)
+        if served.origin in ("cache", "shipped") and served.problem
+        else None,
+    )
+
+
+def figures(block: dict[str, Any] | None, language: str) -> str | None:
+    """One line of a block of `metrics.json`, with its 95% intervals; None without a block."""
+    if not block or block.get("accuracy") is None:
+        return None
+    shown = {}
+    for key, name in (("accuracy", "accuracy"), ("balanced", "balanced_accuracy")):
+        value = percent(block[name], language, 1)
+        low, high = block.get("intervals", {}).get(name) or (None, None)
+        if low is not None:
+            low, high = (percent(bound, language, 1) for bound in (low, high))
+            value = say("interval", language, value=value, low=low, high=high)
+        shown[key] = value
+    return say("figures", language, n=block["n"], **shown)
+
+
+def top_class(prediction: Prediction) -> str:
+    """The most probable class, also where the model gives no answer."""
+    return max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+
+
+def page_part(name: str, language: str, **values: Any) -> str:
+    """A part of the page that depends on no answer."""
+    return _fill(f"{name}.html", language, **values)
+
+
+def _has_metrics(served: Served) -> bool:
+    return (served.classifier.folder / METRICS).is_file()
+
+
+def _fill(template: str, language: str, **values: Any) -> str:
+    def text(key: str, **filled: Any) -> jinja2.utils.markupsafe.Markup:
+        return jinja2.utils.markupsafe.Markup(say(key, language, **filled))
+
+    page = _templates.get_template(template)
+    return page.render(
+        t=text, percent=partial(percent, language=language), language=language, **values
+    )

@@ -1,0 +1,207 @@
+"""Every sentence of the page, in English and French, and numbers as each language writes them."""
+
+import gradio as gr
+
+LANGUAGES = ("en", "fr")
+
+EN = {
+    # === Page ===
+    "title": "AIHealth: chest radiographs",
+    "lead": "A small neural network compares a chest radiograph with films labelled Covid, Normal "
+    "and Pneumonia. For research and teaching. <strong>Not a medical device.</strong>",
+    "drawn": "<strong>Demonstration model.</strong> This model was trained on drawn pictures, not "
+    "on radiographs. Its answers about real radiographs mean nothing.",
+    "tab_one": "One image",
+    "tab_many": "Many images",
+    "tab_api": "API",
+    "footer": "Uploads are deleted from this server within the hour. Nothing is logged, kept for "
+    "training or sent elsewhere. Remove names and dates from your images all the same.",
+    # === One image ===
+    "upload": "Radiograph: drop, paste or choose a file (PNG, JPEG, TIFF, DICOM; up to 50 MB)",
+    "examples": "Or try an example. These are drawn, not taken of anyone.",
+    "example": "Drawn film {number}",
+    "image_alt": "The image, in grey levels, {width} by {height} pixels",
+    "most_like": "Most like",
+    "not_sure": "Not sure",
+    "not_sure_why": "No class reaches {limit}, the level below which this model gives no answer.",
+    "not_chest": "This does not look like a chest radiograph",
+    "not_chest_why": "Its features lie {ratio} times as far from the training images as the limit "
+    "allows. Probabilities would mean nothing here, so none are shown.",
+    "cannot_use": "This file cannot be used",
+    "probabilities": "Calibrated probabilities",
+    "only_three": "The model knows these three classes only. Whatever the film shows, the three "
+    "numbers add up to 100%.",
+    # === Viewer ===
+    "overlay": "Evidence map",
+    "overlay_off": "Off",
+    "overlay_note": "Where the network found evidence for a class. It is no outline of a lesion.",
+    "strength": "Map strength",
+    "brightness": "Brightness",
+    "contrast": "Contrast",
+    "zoom": "Zoom",
+    "invert": "Invert",
+    "reset": "Reset view",
+    "image_controls": "Image controls",
+    # === Trust ===
+    "about": "Before you rely on it",
+    "model": "Model",
+    "trained_on": "Trained on",
+    "known": "Known hospitals",
+    "unknown": "Unknown hospitals",
+    "known_hint": "test images from the same sources as the training images",
+    "unknown_hint": "images from sources the model has never seen",
+    "figures": "accuracy {accuracy}, balanced accuracy {balanced} ({n} images)",
+    "interval": "{value} ({low} to {high})",
+    "not_measured": "not measured",
+    "unknown_warning": "not measured; expect it to be clearly worse",
+    "card": "Model card",
+    "must_not": "Must not be used",
+    "must_not_text": "to decide anything about a person: not for screening, triage, treatment or "
+    "a second opinion. If you are unwell, see a doctor.",
+    "no_revision": "local release",
+    "drawn_source": "drawn pictures (no radiographs)",
+    "unknown_source": "not stated",
+    # === Start-up ===
+    "origin_cache": "The model's repository could not be reached when this page started, so the "
+    "copy in the cache answers.",
+    "origin_shipped": "The model's repository could not be reached when this page started, so the "
+    "release that came with this page answers.",
+    "no_model": "No model is loaded",
+    "no_model_text": "This page cannot answer until its publisher mends this:",
+    # === Many images ===
+    "upload_many": "Several files, or a ZIP: up to {files} images",
+    "run_many": "Read all",
+    "reading": "Reading images",
+    "file": "File",
+    "answer": "Answer",
+    "note": "Note",
+    "summary": "{answered} answered, {unsure} not sure, {turned_away} no chest radiograph, "
+    "{failed} unreadable",
+    "csv": "Download as CSV",
+    "sort_hint": "Choose a column heading to sort.",
+    "table": "Answers, one row an image",
+    "no_chest_short": "no chest radiograph",
+    "not_sure_short": "not sure",
+    "unreadable_short": "unreadable",
+}
+
+FR = {
+    "title": "AIHealth : radiographies du thorax",
+    "lead": "Un petit réseau de neurones compare une radiographie du thorax à des clichés "
+    "étiquetés Covid, Normal et Pneumonia. Pour la recherche et l’enseignement. "
+    "<strong>Ce n’est pas un dispositif médical.</strong>",
+    "drawn": "<strong>Modèle de démonstration.</strong> Ce modèle a été entraîné sur des dessins, "
+    "pas sur des radiographies. Ses réponses sur de vraies radiographies ne veulent rien dire.",
+    "tab_one": "Une image",
+    "tab_many": "Plusieurs images",
+    "tab_api": "API",
+    "footer": "Les fichiers envoyés sont effacés du serveur dans l’heure. Rien n’est journalisé, "
+    "gardé pour l’entraînement ni transmis. Retirez tout de même noms et dates de vos images.",
+    "upload": "Radiographie : déposer, coller ou choisir un fichier (PNG, JPEG, TIFF, DICOM ; "
+    "50 Mo au plus)",
+    "examples": "Ou essayez un exemple. Ce sont des dessins, pas des clichés de quelqu’un.",
+    "example": "Cliché dessiné {number}",
+    "image_alt": "L’image, en niveaux de gris, {width} sur {height} pixels",
+    "most_like": "Ressemble le plus à",
+    "not_sure": "Incertain",
+    "not_sure_why": "Aucune classe n’atteint {limit}, le seuil sous lequel ce modèle ne répond "
+    "pas.",
+    "not_chest": "Cela ne ressemble pas à une radiographie du thorax",
+    "not_chest_why": "Ses caractéristiques sont {ratio} fois plus loin des images d’entraînement "
+    "que la limite ne le permet. Des probabilités n’auraient pas de sens ; aucune n’est montrée.",
+    "cannot_use": "Ce fichier ne peut pas être utilisé",
+    "probabilities": "Probabilités calibrées",
+    "only_three": "Le modèle ne connaît que ces trois classes. Quoi que montre le cliché, les "
+    "trois nombres font 100 %.",
+    "overlay": "Carte des indices",
+    "overlay_off": "Aucune",
+    "overlay_note": "Où le réseau a trouvé des indices pour une classe. Ce n’est pas le contour "
+    "d’une lésion.",
+    "strength": "Force de la carte",
+    "brightness": "Luminosité",
+    "contrast": "Contraste",
+    "zoom": "Zoom",
+    "invert": "Inverser",
+    "reset": "Réinitialiser",
+    "image_controls": "Réglages de l’image",
+    "about": "Avant de vous y fier",
+    "model": "Modèle",
+    "trained_on": "Entraîné sur",
+    "known": "Hôpitaux connus",
+    "unknown": "Hôpitaux inconnus",
+    "known_hint": "images de test des mêmes sources que l’entraînement",
+    "unknown_hint": "images de sources que le modèle n’a jamais vues",
+    "figures": "exactitude {accuracy}, exactitude équilibrée {balanced} ({n} images)",
+    "interval": "{value} ({low} à {high})",
+    "not_measured": "non mesuré",
+    "unknown_warning": "non mesuré ; attendez-vous à nettement moins bien",
+    "card": "Fiche du modèle",
+    "must_not": "Ne doit pas servir",
+    "must_not_text": "à décider quoi que ce soit pour une personne : ni dépistage, ni tri, ni "
+    "traitement, ni second avis. Si vous êtes malade, consultez un médecin.",
+    "no_revision": "version locale",
+    "drawn_source": "des dessins (aucune radiographie)",
+    "unknown_source": "non précisé",
+    "origin_cache": "Le dépôt du modèle était injoignable au démarrage de cette page ; la copie en "
+    "cache répond.",
+    "origin_shipped": "Le dépôt du modèle était injoignable au démarrage de cette page ; la "
+    "version livrée avec la page répond.",
+    "no_model": "Aucun modèle n’est chargé",
+    "no_model_text": "Cette page ne peut pas répondre tant que ceci n’est pas corrigé :",
+    "upload_many": "Plusieurs fichiers, ou un ZIP : {files} images au plus",
+    "run_many": "Tout lire",
+    "reading": "Lecture des images",
+    "file": "Fichier",
+    "answer": "Réponse",
+    "note": "Remarque",
+    "summary": "{answered} avec réponse, {unsure} incertaines, {turned_away} hors sujet, "
+    "{failed} illisibles",
+    "csv": "Télécharger en CSV",
+    "sort_hint": "Choisissez un titre de colonne pour trier.",
+    "table": "Réponses, une ligne par image",
+    "no_chest_short": "pas une radiographie du thorax",
+    "not_sure_short": "incertain",
+    "unreadable_short": "illisible",
+}
+
+TEXTS = {"en": EN, "fr": FR}
+
+
+def say(key: str, language: str, **values: object) -> str:
+    """A sentence of the page.
+
+    Args:
+        key: its name in `EN`.
+        language: "en" or "fr".
+        values: what fills its braces.
+    """
+    return TEXTS[language][key].format(**values)
+
+
+def language_of(request: gr.Request | None) -> str:
+    """The language of a visitor's browser, as far as the page speaks it; else English."""
+    header = request.headers.get("accept-language", "") if request is not None else ""
+    first = header.split(",")[0].strip().lower()
+    return next((code for code in LANGUAGES if first.split("-")[0] == code), "en")
+
+
+def percent(value: float, language: str, digits: int = 0) -> str:
+    """A probability or a share as people write it; never a certainty that the model cannot have.
+
+    Args:
+        value: 0..1.
+        language: "en" or "fr".
+        digits: digits after the point; 0 rounds to whole percents and says "<1%" and ">99%".
+    """
+    if digits == 0 and 0 < value < 0.01:
+        text = "<1"
+    elif digits == 0 and 0.99 < value < 1:
+        text = ">99"
+    else:
+        text = f"{100 * value:.{digits}f}"
+    return number(text, language) + ("\u202f%" if language == "fr" else "%")
+
+
+def number(text: str, language: str) -> str:
+    """A number with the language's decimal sign."""
+    return text.replace(".", ",") if language == "fr" else text
