@@ -1,0 +1,9 @@
+"""From radiographs on disk to an imagefolder that `datasets` reads and `train.py` trains on.
+
+`python -m data_prep --help` shows the commands; in Python the way of the data is
+
+    sources.find_images -> scan.scan_images -> duplicates.near_duplicates
+        -> groups.group_images -> splits -> prepare
+"""
+
+CLASSES = ("Covid", "Normal", "Pneumonia")

@@ -1,0 +1,189 @@
+"""Command line of `data_prep`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from aihealth.errors import UserError, run_cli
+from aihealth.release import write_json
+from data_prep import CLASSES
+from data_prep.groups import PATIENT_PATTERN
+from data_prep.splits import RATIOS, SEED
+
+_EPILOG = """\
+examples:
+  python -m data_prep demo --out demo
+  python -m data_prep inspect AIHealth/DataSet --json inspection.json
+  python -m data_prep prepare AIHealth/DataSet --out data/original
+  python -m data_prep prepare guangzhou=kaggle-data valencia=bimcv nih=chestx --out data/three
+  python -m data_prep prepare demo --out data/demo-without-north --leave-out north
+  python -m data_prep download kaggle --out downloads/kaggle
+"""
+_ROOTS = f"""\
+DIR or NAME=DIR; DIR holds the class folders {", ".join(CLASSES)} (in any case, at any depth)
+with PNG, JPEG or DICOM files; NAME names the hospital or collection (default: the folder's name,
+or the names of its subfolders where several of them hold class folders)"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep",
+        description="Turn chest radiographs into an imagefolder to train on.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_inspect(commands)
+    _add_prepare(commands)
+    args = parser.parse_args(argv)
+    args.run(args)
+
+
+# === prepare ===
+
+
+def _add_prepare(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "prepare",
+        help="split radiographs into train, validation and test",
+        description="Write DIR/{train,validation,test}/<class>/ so that near-duplicates and "
+        "images of one patient stay together, with manifest.jsonl and report.json beside them. "
+        "Same images, options and seed give the same dataset on any machine.",
+        epilog="examples:\n"
+        "  python -m data_prep prepare AIHealth/DataSet --out data/original\n"
+        "  python -m data_prep prepare AIHealth/DataSet --out data/original-random "
+        "--split random\n"
+        "  python -m data_prep prepare kids=DataSet adult --source-from-name --out data/all\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_roots(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="dataset folder to write")
+    parser.add_argument(
+        "--split",
+        choices=("grouped", "random"),
+        default="grouped",
+        help="grouped (default): groups stay whole, classes and sources are balanced over the "
+        "splits; random: image by image as in the original project, near-duplicates fall on "
+        "both sides, for comparison with published figures; validation comes from its 80%%",
+    )
+    parser.add_argument(
+        "--ratios",
+        type=_ratios,
+        default=RATIOS,
+        metavar="A/B/C",
+        help="percent for train/validation/test (default 70/10/20)",
+    )
+    parser.add_argument("--seed", type=int, default=SEED, help=f"draws the split ({SEED})")
+    parser.add_argument(
+        "--leave-out",
+        metavar="SOURCE",
+        help="make this source the test split, and train and validation of the others",
+    )
+    parser.add_argument(
+        "--patient-pattern",
+        default=PATIENT_PATTERN,
+        metavar="REGEX",
+        help="searched in file names without suffix; its group (?P<patient>...) is the patient "
+        f"(default {PATIENT_PATTERN}: nih_00000061_012 is patient 00000061)".replace("%", "%%"),
+    )
+    parser.add_argument(
+        "--patients", metavar="CSV", help="file,patient table; used instead of the pattern"
+    )
+    parser.add_argument(
+        "--conflicts",
+        choices=("drop", "keep", "error"),
+        default="drop",
+        help="near-duplicates with different labels: leave them out (default), keep them, or stop",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace another dataset in DIR")
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from data_prep import prepare
+
+    fields = prepare.Options.__dataclass_fields__
+    options = prepare.Options(**{name: getattr(args, name) for name in fields})
+    report = prepare.prepare(args.roots, args.out, options, overwrite=args.overwrite)
+    print(prepare.render(report, args.out))
+
+
+def _ratios(text: str) -> tuple[float, float, float]:
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    if len(parts) != 3 or min(parts) < 0 or parts[0] <= 0 or abs(sum(parts) - 100) > 1e-6:
+        raise UserError(f"--ratios {text}: three percentages that add up to 100, like 70/10/20")
+    return parts[0] / 100, parts[1] / 100, parts[2] / 100
+
+
+# === inspect ===
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "inspect",
+        help="count, and find unreadable files, duplicates and contradictions",
+        description="Say what is in a collection before anything is made of it. Nothing is "
+        "changed.",
+        epilog="example:\n  python -m data_prep inspect AIHealth/DataSet --json inspection.json\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_roots(parser)
+    parser.add_argument("--json", metavar="FILE", help="write everything found to FILE")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from data_prep import inspection, scan, sources
+
+    listing = sources.find_images(args.roots, source_from_name=args.source_from_name)
+    images, unreadable = scan.scan_images(listing.entries)
+    report = inspection.inspect(images, unreadable, listing.ignored)
+    print(inspection.render(report))
+    if args.json:
+        write_json(args.json, report)
+        print(f"\nwrote {args.json}")
+
+
+def _add_roots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("roots", nargs="+", metavar="ROOT", help=_ROOTS)
+    parser.add_argument(
+        "--source-from-name",
+        action="store_true",
+        help="in roots without a NAME, take each file's source from its name, up to the first "
+        "underscore (nih_00000061_012.jpg comes from nih)",
+    )
+
+
+# === demo ===
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="draw radiograph-like images to try everything on",
+        description="Draw images that look like chest radiographs: three classes, three "
+        "hospitals with looks of their own, near-duplicates included. They are drawings, not "
+        "medical data.",
+        epilog="example:\n  python -m data_prep demo --out demo --images-per-class 120\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--images-per-class", type=int, default=300, metavar="N", help="(300)")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"draws the images ({SEED})")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from data_prep import demo
+
+    print(demo.make_demo(args.out, args.images_per_class, args.seed))
+
+
+if __name__ == "__main__":
+    run_cli(main)
+    sys.exit(0)

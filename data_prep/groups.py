@@ -1,0 +1,98 @@
+"""Groups: images that must stay on one side of a split.
+
+Two images are of one group when they are near-duplicates or show the same patient. The patient is
+read from the file name by `PATIENT_PATTERN`, or from a CSV file.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aihealth.errors import UserError
+from data_prep.duplicates import NearDuplicates, connected
+from data_prep.scan import Scanned
+from data_prep.sources import Entry
+
+# source_patient_image: nih_00000061_012 is image 012 of patient 00000061. Names with one number
+# only (COVID_326, bimcv_123) number images, not patients, and do not match.
+PATIENT_PATTERN = r"^[A-Za-z][A-Za-z0-9.-]*_(?P<patient>\d+)_\d+$"
+
+
+def patients_by_pattern(entries: Sequence[Entry], pattern: str) -> list[str | None]:
+    """Read patients from file names without their suffix.
+
+    Args:
+        entries: the files.
+        pattern: regular expression; its group `patient`, else its first group, is the patient.
+
+    Returns:
+        The patient of each file, None where the pattern does not match.
+
+    Raises:
+        UserError: the pattern is no regular expression or has no group.
+    """
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--patient-pattern is no regular expression: {error}") from error
+    if not regex.groups:
+        raise UserError("--patient-pattern needs a group: put the patient's part in parentheses")
+    group = "patient" if "patient" in regex.groupindex else 1
+    matches = [regex.search(entry.path.stem) for entry in entries]
+    return [match.group(group) if match else None for match in matches]
+
+
+def patients_from_csv(entries: Sequence[Entry], path: str | Path) -> list[str | None]:
+    """Read patients from a CSV file with the columns `file` and `patient`.
+
+    Args:
+        entries: the files.
+        path: the CSV file; `file` is a path below the root, or a file name where that is enough.
+
+    Raises:
+        UserError: no such file, not these columns, or no row that names one of the files.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"file", "patient"} <= set(reader.fieldnames or ()):
+                raise UserError(f"{path} needs the columns file and patient in its first line")
+            rows = {row["file"]: row["patient"] or None for row in reader}
+    except FileNotFoundError as error:
+        raise UserError(f"--patients {path}: there is no such file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text") from error
+    known = [key for e in entries for key in (e.relative, e.path.name) if key in rows]
+    if entries and not known:
+        raise UserError(f"{path} names none of the images; its column file should hold file names")
+    return [rows.get(entry.relative, rows.get(entry.path.name)) for entry in entries]
+
+
+def group_images(
+    images: Sequence[Scanned], patients: Sequence[str | None], near: NearDuplicates
+) -> list[str]:
+    """Tie near-duplicates and images of one patient together.
+
+    Args:
+        images: the readable images.
+        patients: the patient of each, or None; the same number in two sources is two patients.
+        near: their near-duplicates.
+
+    Returns:
+        The name of each image's group: a digest of the group's contents, so that it depends
+        neither on paths nor on order nor on the machine, and tells nothing of a patient.
+    """
+    first: dict[tuple[str, str], int] = {}
+    ties = []
+    for index, (image, patient) in enumerate(zip(images, patients, strict=True)):
+        if patient is not None:
+            ties.append((first.setdefault((image.entry.source, patient), index), index))
+    ties = np.array(ties, dtype=np.int64).reshape(-1, 2)
+    numbers = connected(len(images), np.concatenate([near.edges(), ties])).tolist()
+    least: dict[int, str] = {}
+    for number, image in zip(numbers, images, strict=True):
+        least[number] = min(least.get(number, image.sha256), image.sha256)
+    return [least[number][:16] for number in numbers]
