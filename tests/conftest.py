@@ -1,0 +1,60 @@
+"""Every test sees one Hub, our own on 127.0.0.1, and no network besides.
+
+huggingface_hub, datasets and Keras read their environment when they are imported, so it is set
+here, before any test module is; each pytest-xdist worker has a Hub of its own.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.hub_server import Hub, address, bind, client_env
+
+assert "huggingface_hub" not in sys.modules, "imported before HF_ENDPOINT was set"
+
+HOME = Path(tempfile.mkdtemp(prefix="aihealth-test-home-"))
+SOCKET = bind()
+
+for name in list(os.environ):
+    if name.lower().endswith("_proxy") or name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+        del os.environ[name]
+os.environ |= client_env(address(SOCKET), HOME)
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "GRADIO_ANALYTICS_ENABLED": "False"}
+
+
+def pytest_unconfigure():
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory):
+    """The running Hub of this session. Its log, faults and switches are fresh in each test."""
+    server = Hub(tmp_path_factory.mktemp("hub"), SOCKET, HOME).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def fresh_hub(request):
+    """Forget the previous test's faults, switches and requests; repos stay."""
+    if "hub" in request.fixturenames:
+        request.getfixturevalue("hub").reset()
+
+
+@pytest.fixture
+def api(hub):
+    """The real client, with the right to write."""
+    from huggingface_hub import HfApi
+
+    return HfApi(hub.endpoint, token=hub.token)
+
+
+@pytest.fixture
+def repo_id():
+    """A name that no other test uses."""
+    return f"org/repo-{uuid.uuid4().hex[:8]}"
