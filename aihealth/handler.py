@@ -13,8 +13,8 @@ from typing import Any
 # The release carries the modules that it needs, so that an endpoint installs nothing of ours.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from aihealth.classifier import Classifier  # noqa: E402
-from aihealth.images import ImageError  # noqa: E402
+from aihealth.classifier import Classifier
+from aihealth.images import ImageError
 
 NOT_A_RADIOGRAPH = "This does not look like a chest radiograph: the scores mean nothing."
 NOT_SURE = "The model is not sure about this image."

@@ -1,0 +1,367 @@
+"""The model card: `model_card.md` filled with what the release folder says of itself."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
+
+from aihealth import release
+from aihealth.errors import UserError
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "model_card.md"
+CHANGELOG = "changelog.json"
+EXAMPLE = "examples/drawn.png"
+PLACEHOLDER = "your-org/your-model"
+
+FIGURE_CAPTIONS = {
+    "confusion_matrix.png": "Confusion matrix",
+    "roc.png": "ROC curve of each class",
+    "reliability.png": "Reliability: confidence against accuracy",
+    "risk_coverage.png": "Share of errors against share of images answered",
+    "training_curves.png": "Loss and accuracy over the epochs",
+}
+
+# Measured on the collections that the project was built on.
+KNOWN_FAULTS = {
+    "aihealth": (
+        "`aihealth`: about one image in five is a near-duplicate of another; splits here keep them "
+        "together. Normal and Pneumonia images are of small children, Covid images of adults; "
+        "thirteen SARS images are labelled Covid."
+    ),
+    "nih": (
+        "`nih`: labels were text-mined from reports; about one in ten Pneumonia labels is doubtful."
+    ),
+    "bimcv": "`bimcv`: Covid only, so that hospital and class go together.",
+    "rsna": "`rsna`: Normal only, so that hospital and class go together.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One published version, as `changelog.json` and the card's changelog hold it.
+
+    Attributes:
+        fingerprint: digest of the release's files; the same release is never entered twice.
+        date: day of publication, YYYY-MM-DD.
+        summary: one sentence.
+        version: semantic version, where it was published with a tag.
+        balanced_accuracy: on the release's own test split, with its interval, for people.
+        allowed_regression: why it was published although it was worse than the one before.
+    """
+
+    fingerprint: str
+    date: str
+    summary: str
+    version: str | None = None
+    balanced_accuracy: str | None = None
+    allowed_regression: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"v{self.version}" if self.version else self.fingerprint[:8]
+
+
+def read_changelog(path: str | Path) -> list[Entry]:
+    """The entries of a `changelog.json`, newest first; none where there is no file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not Path(path).is_file():
+        return []
+    try:
+        return [Entry(**entry) for entry in release.read_json(path)["entries"]]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no changelog of this project: {error}") from error
+
+
+def write_changelog(path: str | Path, entries: Sequence[Entry]) -> None:
+    """Write `changelog.json`."""
+    release.write_json(path, {"entries": [dataclasses.asdict(entry) for entry in entries]})
+
+
+def render(
+    folder: str | Path, repo_id: str | None = None, history: Sequence[Entry] = ()
+) -> ModelCard:
+    """Render the card of a release.
+
+    Args:
+        folder: the release.
+        repo_id: where it is or will be published; a placeholder in the code blocks otherwise.
+        history: its changelog, newest first.
+
+    Raises:
+        UserError: the folder is no release.
+    """
+    folder = Path(folder)
+    config = release.ReleaseConfig.load(folder)
+    metrics = _optional_json(folder / release.METRICS)
+    provenance = _optional_json(folder / release.PROVENANCE)
+    repo_id = repo_id or PLACEHOLDER
+    return ModelCard.from_template(
+        _card_data(config, metrics, provenance, repo_id),
+        template_path=str(TEMPLATE),
+        **_context(folder, config, metrics, provenance, repo_id, history),
+    )
+
+
+def overall_text(block: dict[str, Any] | None) -> str | None:
+    """Balanced accuracy of a block of `metrics.json` with its interval, for people."""
+    if not block:
+        return None
+    return with_interval(
+        block.get("balanced_accuracy"), block.get("intervals", {}).get("balanced_accuracy")
+    )
+
+
+def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
+    """A figure and its interval: "0.871 (0.842 to 0.899)"."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+
+
+def _card_data(
+    config: release.ReleaseConfig, metrics: dict, provenance: dict, repo_id: str
+) -> ModelCardData:
+    tags = ["image-classification", "keras", "chest-x-ray", "radiology", "not-a-medical-device"]
+    if config.drawn_data:
+        tags.append("demo")
+    results = _eval_results(metrics.get("test"), _hub_datasets(provenance))
+    return ModelCardData(
+        license="apache-2.0",
+        language="en",
+        library_name="keras",
+        pipeline_tag="image-classification",
+        tags=tags,
+        datasets=_hub_datasets(provenance) or None,
+        metrics=["accuracy", "recall", "roc_auc"],
+        model_name=repo_id.rpartition("/")[2],
+        eval_results=results or None,
+        widget=[
+            {
+                "src": f"{constants.ENDPOINT}/{repo_id}/resolve/main/{EXAMPLE}",
+                "example_title": "A drawn image, not a radiograph",
+            }
+        ],
+    )
+
+
+def _eval_results(block: dict[str, Any] | None, datasets: Sequence[str]) -> list[EvalResult]:
+    """What goes into `model-index`: figures on the test split, each with n and interval."""
+    if not block:
+        return []
+    figures = [("accuracy", "Accuracy", ("accuracy",))]
+    figures += [("accuracy", "Balanced accuracy", ("balanced_accuracy",))]
+    figures += [("recall", f"Sensitivity {name}", ("recall", name)) for name in block["recall"]]
+    figures += [("ece", "Expected calibration error", ("ece",))]
+    results = []
+    for kind, name, keys in figures:
+        value, bounds = _dig(block, keys), _dig(block.get("intervals", {}), keys)
+        if value is None:
+            continue
+        results.append(
+            EvalResult(
+                task_type="image-classification",
+                task_name="Image classification",
+                dataset_type=datasets[0] if datasets else "imagefolder",
+                dataset_name=block.get("dataset") or "held-out test split",
+                dataset_split="test",
+                metric_type=kind,
+                metric_name=f"{name} (n = {block['n']})",
+                metric_value=round(value, 4),
+                metric_args={"95% interval": bounds} if bounds else None,
+            )
+        )
+    return results
+
+
+def _context(
+    folder: Path,
+    config: release.ReleaseConfig,
+    metrics: dict,
+    provenance: dict,
+    repo_id: str,
+    history: Sequence[Entry],
+) -> dict[str, Any]:
+    """Everything that the template names."""
+    published = history[0] if history else None
+    figures = [
+        (name, caption)
+        for name, caption in FIGURE_CAPTIONS.items()
+        if (folder / release.FIGURES / name).is_file()
+    ]
+    sources = " ".join(config.sources).lower()
+    return {
+        "title": repo_id.rpartition("/")[2] if repo_id != PLACEHOLDER else "AIHealth",
+        "repo_id": repo_id,
+        "url": f"https://huggingface.co/{repo_id}",
+        "revision": f"v{config.version}" if config.version else "main",
+        "version": config.version,
+        "example": EXAMPLE,
+        "drawn_data": config.drawn_data,
+        "classes": config.classes,
+        "arch": config.arch,
+        "input_size": config.input_size,
+        "parameters": _thousands(provenance.get("parameters")),
+        "blocks": [_block(title, block) for title, block in _blocks(metrics)],
+        "tables": [],
+        "figures": figures,
+        "sources": config.sources,
+        "known_faults": [text for name, text in KNOWN_FAULTS.items() if name in sources],
+        "data_rows": _data_rows(provenance),
+        "training_text": provenance.get("summary", "Trained with this project's `train.py`."),
+        "training_rows": _training_rows(provenance),
+        "command": provenance.get("command"),
+        "abstain_rule": config.abstain_rule,
+        "has_ood": config.ood_threshold is not None,
+        "cost_text": cost_text(provenance),
+        "history": history,
+        "year": (published.date if published else provenance.get("date", "2026"))[:4],
+    }
+
+
+def _blocks(metrics: dict) -> list[tuple[str, dict]]:
+    """The evaluations in `metrics.json`, the test split first."""
+    found = [("Held-out test split", metrics["test"])] if metrics.get("test") else []
+    found += [
+        (name.replace("_", " ").capitalize(), block)
+        for name, block in metrics.items()
+        if name != "test" and isinstance(block, dict) and {"n", "recall"} <= block.keys()
+    ]
+    return found
+
+
+def _block(title: str, block: dict[str, Any]) -> dict[str, Any]:
+    """One evaluation as rows of text."""
+    intervals = block.get("intervals", {})
+    names = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy (mean sensitivity)",
+        "ece": "expected calibration error",
+        "abstained": 'share answered with "not sure"',
+        "rejected": "share turned away as no chest radiograph",
+    }
+    overall = [_row(label, block.get(key), intervals.get(key)) for key, label in names.items()]
+    answered = block.get("answered") or {}
+    for key in ("accuracy", "balanced_accuracy"):
+        overall.append(
+            _row(
+                f"*answered*: {names[key]}",
+                answered.get(key),
+                answered.get("intervals", {}).get(key),
+            )
+        )
+    classes = [
+        {
+            "name": name,
+            "n": row.get("n", ""),
+            "sensitivity": with_interval(
+                row.get("sensitivity"), (intervals.get("recall") or {}).get(name)
+            ),
+            **{key: _plain(row.get(key)) for key in ("specificity", "precision", "auroc")},
+        }
+        for name, row in block.get("per_class", {}).items()
+    ]
+    sources = [
+        {
+            "name": name,
+            "n": part["n"],
+            "balanced_accuracy": overall_text(part),
+            "ece": with_interval(part.get("ece"), part.get("intervals", {}).get("ece")),
+            "recall": [
+                with_interval(value, (part.get("intervals", {}).get("recall") or {}).get(label))
+                for label, value in part["recall"].items()
+            ],
+        }
+        for name, part in block.get("per_source", {}).items()
+    ]
+    return {
+        "title": title,
+        "n": block["n"],
+        "groups": block.get("groups", block["n"]),
+        "overall": [row for row in overall if row is not None],
+        "classes": classes,
+        "sources": sources,
+    }
+
+
+def _row(name: str, value: float | None, bounds: Sequence[float] | None) -> dict | None:
+    if value is None:
+        return None
+    return {
+        "name": name,
+        "value": f"{value:.3f}",
+        "interval": f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None,
+    }
+
+
+def cost_text(provenance: dict[str, Any]) -> str:
+    """What the training cost, from its measured time; the watts are an assumption that is named."""
+    seconds = provenance.get("seconds")
+    if not seconds:
+        return "Not recorded."
+    device = provenance.get("device", "CPU")
+    watts = 500 if "GPU" in device else 65
+    energy = seconds / 3600 * watts / 1000
+    return (
+        f"Training took {seconds / 60:.0f} minutes on {device}. At {watts} W for the whole machine "
+        f"(assumed, not measured) that is {energy:.2f} kWh, about {energy * 0.48:.2f} kg of CO2 at "
+        "the world's mean of 0.48 kg per kWh (Ember, 2023). Experiments before it are not counted."
+    )
+
+
+def _data_rows(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": row.get("name", ""),
+            "images": row.get("images", ""),
+            "fingerprint": str(row.get("fingerprint", ""))[:16],
+        }
+        for row in provenance.get("data", [])
+        if isinstance(row, dict)
+    ]
+
+
+def _training_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [(key, provenance[key]) for key in ("seed", "epochs", "git_commit") if key in provenance]
+    versions = provenance.get("versions", {})
+    if versions:
+        rows.append(("versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
+    return [(name.replace("_", " "), str(value)) for name, value in rows]
+
+
+def _hub_datasets(provenance: dict[str, Any]) -> list[str]:
+    """Repo ids among the data that it was trained on."""
+    return [
+        row["repo_id"]
+        for row in provenance.get("data", [])
+        if isinstance(row, dict) and row.get("repo_id")
+    ]
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return release.read_json(path) if path.is_file() else {}
+
+
+def _dig(data: dict, keys: Sequence[str]) -> Any:
+    for key in keys:
+        data = (data or {}).get(key)
+    return data
+
+
+def _plain(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def _thousands(count: int | None) -> str | None:
+    return f"{count:,}".replace(",", " ") if count else None
+
+
+def code_blocks(card: str, language: str = "python") -> list[str]:
+    """The fenced code blocks of a card, in their order."""
+    blocks = card.split(f"```{language}\n")[1:]
+    return [block.split("```")[0] for block in blocks]

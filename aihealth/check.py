@@ -1,0 +1,176 @@
+"""Before a release is published: every loader that the card promises opens it and agrees."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from aihealth import release
+from aihealth.errors import UserError
+
+TOLERANCE = 1e-3
+REQUIRED = (
+    *release.KERAS_FILES,
+    *release.SAVED_MODEL_FILES,
+    release.LITERT,
+    release.CONFIG,
+    release.METRICS,
+    release.PROVENANCE,
+    release.HANDLER,
+    *(f"aihealth/{name}" for name in release.SERVING_MODULES),
+)
+
+# Run in a process of its own, where only the release's own modules can be imported.
+_ASK_HANDLER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from handler import EndpointHandler
+from PIL import Image
+assert "tensorflow" not in sys.modules
+print("ANSWER" + json.dumps(EndpointHandler(sys.argv[1])({"inputs": Image.open(sys.argv[2])})))
+"""
+
+
+def check_release(folder: str | Path) -> dict[str, float]:
+    """Open a release in each way that it promises and compare the answers to one drawn image.
+
+    Args:
+        folder: what `train.py` wrote.
+
+    Returns:
+        Per way of loading, the largest difference from `keras.Model.predict`.
+
+    Raises:
+        UserError: a file is missing, a loader fails, or two of them disagree by more than
+            `TOLERANCE`.
+    """
+    folder = Path(folder)
+    config = release.ReleaseConfig.load(folder)
+    missing = [name for name in REQUIRED if not (folder / name).exists()]
+    if config.ood_threshold is not None and not (folder / release.OOD).exists():
+        missing.append(release.OOD)
+    if missing:
+        raise UserError(f"{folder} is not a whole release: {', '.join(missing)} missing")
+    _only_keras_layers(folder)
+    pixels = np.asarray(drawn_image(config.input_size))
+    x = np.repeat(pixels[None, :, :, None], 3, axis=-1).astype("float32")
+    answers = {
+        **_keras(folder, x),
+        "tf_keras": _tf_keras(folder, x),
+        "aihealth.Classifier": _classifier(folder, pixels),
+        "handler.py": _handler(folder, pixels, config.classes),
+    }
+    expected = answers["model.predict"]
+    if expected.shape != (len(config.classes),) or abs(expected.sum() - 1) > TOLERANCE:
+        raise UserError(
+            f"{folder}: the model does not give {len(config.classes)} probabilities that sum to 1"
+        )
+    differences = {name: float(np.abs(given - expected).max()) for name, given in answers.items()}
+    for name, difference in differences.items():
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{folder}: {name} gives other probabilities than Keras ({difference:.4f} apart); "
+                "export the release again with train.py"
+            )
+    return differences
+
+
+def drawn_image(size: int) -> Image.Image:
+    """A grey picture with the outlines of a chest film, drawn; always the same.
+
+    Args:
+        size: side of the square, pixels.
+    """
+    side = 512
+    image = Image.new("L", (side, side), 20)
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((50, 40, 462, 512), 120, fill=150)
+    for left in (105, 285):
+        draw.ellipse((left, 100, left + 125, 410), fill=60)
+    draw.rectangle((240, 20, 272, 512), fill=190)
+    draw.ellipse((215, 260, 345, 420), fill=175)
+    for rib in range(110, 400, 42):
+        draw.arc((80, rib, 432, rib + 150), 195, 345, fill=130, width=9)
+    return image.filter(ImageFilter.GaussianBlur(6)).resize((size, size))
+
+
+def _only_keras_layers(folder: Path) -> None:
+    """A layer of our own would need our code wherever the model is loaded, and a Lambda runs code.
+
+    Raises:
+        UserError: the model has such a layer, or a model within the model.
+    """
+    for layer in release.read_json(folder / "config.json").get("config", {}).get("layers", []):
+        name = layer.get("class_name")
+        own = not str(layer.get("module") or "").startswith("keras.")
+        if own or layer.get("registered_name") or name in ("Lambda", "Functional", "Sequential"):
+            raise UserError(
+                f"{folder}: the model's layer {layer.get('name')!r} ({name}) is not a plain layer "
+                "of Keras, so that it would not load everywhere; publish one flat model"
+            )
+
+
+def _keras(folder: Path, x: np.ndarray) -> dict[str, np.ndarray]:
+    from aihealth.hub import from_pretrained_keras
+
+    model = from_pretrained_keras(folder)
+    import keras
+
+    return {
+        "model.predict": model.predict(x, verbose=0)[0],
+        # Called as users do, without training=False: dropout must stay off.
+        "model(x)": keras.ops.convert_to_numpy(model(x))[0],
+    }
+
+
+def _tf_keras(folder: Path, x: np.ndarray) -> np.ndarray:
+    try:
+        import tf_keras
+    except ImportError as error:
+        raise UserError(f"the SavedModel cannot be checked: {error}; pip install tf_keras") from (
+            error
+        )
+    try:
+        model = tf_keras.models.load_model(str(folder), compile=False)
+    except Exception as error:  # TensorFlow raises many kinds on damaged files.
+        raise UserError(
+            f"{folder}: tf_keras cannot load the SavedModel: {_first_line(error)}"
+        ) from error
+    return model.predict(x, verbose=0)[0]
+
+
+def _classifier(folder: Path, pixels: np.ndarray) -> np.ndarray:
+    from aihealth.classifier import Classifier
+
+    return np.array(list(Classifier(folder).predict(pixels).probabilities.values()))
+
+
+def _handler(folder: Path, pixels: np.ndarray, classes: list[str]) -> np.ndarray:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as temporary:
+        image = Path(temporary) / "drawn.png"
+        Image.fromarray(pixels).save(image)
+        command = [
+            sys.executable,
+            "-I",
+            "-B",
+            "-c",
+            _ASK_HANDLER,
+            str(folder.resolve()),
+            str(image),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER")]
+    if done.returncode or not lines:
+        reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise UserError(f"{folder}: {release.HANDLER} fails: {reason}")
+    scores = {row["label"]: row["score"] for row in json.loads(lines[-1].removeprefix("ANSWER"))}
+    return np.array([scores.get(name, np.nan) for name in classes])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
