@@ -7,7 +7,9 @@
 The page, the API (`/predict`, `/predict_batch`) and the MCP tools are the same two functions.
 Settings are environment variables; README.md beside this file lists them.
 """
+# ruff: noqa: E402  (the checkout's package is put on the path before it is imported)
 
+import functools
 import importlib.util
 import os
 import sys
@@ -19,18 +21,22 @@ HERE = Path(__file__).resolve().parent
 if (HERE.parent / "aihealth").is_dir():  # a checkout; a published Space has the package beside it
     sys.path.insert(0, str(HERE.parent))
 
+import batch
 import render
 import startup
 import texts
 
+from aihealth import Prediction
 from aihealth.images import MAX_BYTES, ImageError
 
 # === Settings ===
 DELETE_EVERY = int(os.environ.get("DELETE_EVERY", 600))  # seconds
 DELETE_AFTER = int(os.environ.get("DELETE_AFTER", 1800))
 THREADS = os.cpu_count() or 2
+EXAMPLES = sorted((HERE / "examples").glob("*.*"))
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
 
+PROGRESS = gr.Progress()
 THEME = gr.themes.Base(
     primary_hue="teal",
     neutral_hue="slate",
@@ -55,37 +61,86 @@ def predict(image: dict) -> dict:
         not look like a chest radiograph; probabilities: calibrated, one per class, sum 1;
         is_chest_radiograph; abstained; warning; model and its revision.
     """
-    return {**_classify(image).to_dict(), **_identity()}
+    if image is None:
+        raise gr.Error("no image was sent", print_exception=False)
+    return {**_classify(image["path"]).to_dict(), **_identity()}
+
+
+def predict_batch(files: list[dict]) -> list[dict]:
+    """Compare many chest radiographs; a file that cannot be read has its reason in `error`.
+
+    For research and teaching; not a medical device, and no answer about a person's health.
+
+    Args:
+        files: radiographs as for `predict`, or ZIP archives of them, at most 200 images in all.
+
+    Returns:
+        One object an image: `file` (its name), what `predict` returns, and `error`.
+    """
+    rows = _read_all(files, gr.Progress())
+    return [{**row.to_dict(), **_identity()} for row in rows]
 
 
 def show(image: dict, request: gr.Request) -> tuple[str, str, None]:
     """The page's answer: film, panel, and an upload area that is ready for the next file."""
+    return *_film_and_panel(image["path"], texts.language_of(request)), None
+
+
+def show_example(path: Path, request: gr.Request) -> tuple[str, str]:
+    """The page's answer for an example that travels with it."""
+    return _film_and_panel(path, texts.language_of(request))
+
+
+def show_batch(
+    files: list[dict], request: gr.Request, progress: gr.Progress = PROGRESS
+) -> tuple[str, None]:
+    """The page's table for many images."""
     language = texts.language_of(request)
+    rows = _read_all(files, progress, texts.say("reading", language))
+    return render.table(rows, SERVED.classifier.classes, language), None
+
+
+def _film_and_panel(path: str | Path, language: str) -> tuple[str, str]:
     try:
-        prediction = _classify(image)
+        prediction = _classify(path)
     except gr.Error as error:
-        return "", render.refusal(error.message, language), None
+        return "", render.refusal(error.message, language)
     return (
         render.viewer(prediction, language),
         render.answer(prediction, SERVED.classifier.config, language),
-        None,
     )
 
 
-def _classify(image: dict | None) -> "render.Prediction":
+def _read_all(files: list[dict], progress: gr.Progress, what: str = "") -> list[batch.Row]:
+    uploads = [(file.get("orig_name") or "image", file["path"]) for file in files or []]
+    _require_model()
+    contents = batch.contents(uploads)
+    total = batch.count_images(uploads)
+    return [
+        batch.read(SERVED.classifier, name, content)
+        for name, content in progress.tqdm(contents, total=total, desc=what, unit="")
+    ]
+
+
+def _classify(path: str | Path) -> Prediction:
     """Read and answer; what a visitor can mend becomes a `gr.Error`, which leaves no log line."""
-    if SERVED.classifier is None:
-        raise gr.Error(SERVED.problem, print_exception=False)
-    if image is None:
-        raise gr.Error("no image was sent", print_exception=False)
+    _require_model()
     try:
-        return SERVED.classifier.predict(image["path"])
+        return SERVED.classifier.predict(path)
     except ImageError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
 
+def _require_model() -> None:
+    if SERVED.classifier is None:
+        raise gr.Error(SERVED.problem, print_exception=False)
+
+
 def _identity() -> dict[str, str | None]:
     return {"model": SERVED.name, "revision": SERVED.classifier.revision}
+
+
+QUIET = {"preprocess": False, "api_visibility": "private"}
 
 
 def build() -> gr.Blocks:
@@ -95,6 +150,7 @@ def build() -> gr.Blocks:
         language: {
             **texts.TEXTS[language],
             "html_header": render.page_part("header", language, drawn=drawn),
+            "html_examples": render.page_part("examples", language),
             "html_footer": render.page_part("footer", language),
             "html_trust": render.trust(SERVED, language),
         }
@@ -112,19 +168,31 @@ def build() -> gr.Blocks:
                 with gr.Column(scale=6, min_width=320):
                     film = gr.HTML("", elem_id="film", apply_default_css=False)
                     upload = gr.File(label=i18n("upload"), elem_id="upload", height=150)
+                    gr.HTML(i18n("html_examples"), elem_id="examples-hint", visible=bool(EXAMPLES))
+                    with gr.Row(elem_id="examples"):
+                        buttons = [gr.Button(path.stem, icon=path) for path in EXAMPLES]
                 with gr.Column(scale=5, min_width=320):
                     panel = gr.HTML("", elem_id="panel", apply_default_css=False)
                     gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
-            upload.upload(
-                show,
-                upload,
-                [film, panel, upload],
-                preprocess=False,
-                api_visibility="private",
-                show_progress="minimal",
-                show_progress_on=panel,
+            upload.upload(show, upload, [film, panel, upload], show_progress_on=panel, **QUIET)
+            for path, button in zip(EXAMPLES, buttons, strict=True):
+                button.click(
+                    functools.partial(show_example, path),
+                    None,
+                    [film, panel],
+                    show_progress_on=panel,
+                    **QUIET,
+                )
+        with gr.Tab(i18n("tab_many"), visible=SERVED.classifier is not None):
+            many = gr.File(
+                label=i18n("upload_many"), file_count="multiple", elem_id="upload-many", height=150
             )
+            table = gr.HTML("", elem_id="table", apply_default_css=False)
+            many.upload(show_batch, many, [table, many], show_progress_on=table, **QUIET)
+        if SERVED.classifier is None:
+            gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
         _endpoint(predict, gr.File(visible=False), "predict")
+        _endpoint(predict_batch, gr.File(visible=False, file_count="multiple"), "predict_batch")
         gr.HTML(i18n("html_footer"), apply_default_css=False)
     page.queue(max_size=QUEUE, default_concurrency_limit=THREADS)
     page.i18n_texts = i18n

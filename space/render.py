@@ -4,12 +4,14 @@ The HTML itself is in `templates/`; Jinja escapes whatever comes from outside (f
 names, sentences of a release).
 """
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import overlay
+from batch import Row, csv_url
 from startup import Served, short_revision
 from texts import number, percent, say
 
@@ -90,6 +92,41 @@ def trust(served: Served, language: str) -> str:
         if served.origin in ("cache", "shipped") and served.problem
         else None,
     )
+
+
+def table(rows: list[Row], classes: list[str], language: str) -> str:
+    """The answers of a batch, one row an image, with the CSV as a link."""
+    shown = [_table_row(row, classes, language) for row in rows]
+    states = Counter(row["state"] for row in shown)
+    return _fill(
+        "table.html",
+        language,
+        rows=shown,
+        classes=classes,
+        csv=csv_url(rows, classes),
+        counts={name: states[name] for name in ("answered", "unsure", "turned_away", "failed")},
+    )
+
+
+def _table_row(row: Row, classes: list[str], language: str) -> dict[str, Any]:
+    answer = row.prediction
+    if answer is None:
+        state, text, note = "failed", say("unreadable_short", language), row.error
+    elif not answer.is_chest_radiograph:
+        state, text, note = "turned_away", say("no_chest_short", language), answer.warning
+    elif answer.abstained:
+        state, text, note = "unsure", say("not_sure_short", language), answer.warning
+    else:
+        state, text, note = "answered", answer.label, answer.warning
+    with_figures = state in ("answered", "unsure")
+    return {
+        "name": row.name,
+        "state": state,
+        "answer": text,
+        "note": note,
+        "numbers": [answer.probabilities[name] if with_figures else None for name in classes],
+        "thumbnail": overlay.film_url(answer.pixels, overlay.THUMBNAIL_SIDE) if answer else None,
+    }
 
 
 def figures(block: dict[str, Any] | None, language: str) -> str | None:

@@ -69,7 +69,7 @@ EN = {
     "no_model": "No model is loaded",
     "no_model_text": "This page cannot answer until its publisher mends this:",
     # === Many images ===
-    "upload_many": "Several files, or a ZIP: up to {files} images",
+    "upload_many": "Drop, paste or choose several files, or a ZIP (up to 200 images)",
     "run_many": "Read all",
     "reading": "Reading images",
     "file": "File",
@@ -148,7 +148,7 @@ FR = {
     "version livrée avec la page répond.",
     "no_model": "Aucun modèle n’est chargé",
     "no_model_text": "Cette page ne peut pas répondre tant que ceci n’est pas corrigé :",
-    "upload_many": "Plusieurs fichiers, ou un ZIP : {files} images au plus",
+    "upload_many": "Déposer, coller ou choisir plusieurs fichiers, ou un ZIP (200 images au plus)",
     "run_many": "Tout lire",
     "reading": "Lecture des images",
     "file": "Fichier",

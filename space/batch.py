@@ -1,0 +1,174 @@
+"""Many images at once: files and ZIP archives in, one row an image out.
+
+Archives are read entry by entry in memory, within limits, and never unpacked to the disk.
+"""
+
+import base64
+import csv
+import dataclasses
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from aihealth import Classifier, Prediction
+from aihealth.images import MAX_BYTES, ImageError, read_bytes
+
+MAX_IMAGES = 200
+MAX_UNPACKED = 1000 * 2**20  # bytes out of one archive, whatever its entries claim
+
+TOO_MANY = f"not read: at most {MAX_IMAGES} images at once"
+TOO_LARGE = f"not read: the archive unpacks to more than {MAX_UNPACKED // 2**20} MB"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One image of a batch: an answer, or the reason why there is none.
+
+    Attributes:
+        name: as the visitor's file is called, within an archive with its folders.
+        prediction: None when the file cannot be used.
+        error: why, else None.
+    """
+
+    name: str
+    prediction: Prediction | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row, ready for JSON."""
+        if self.prediction is None:
+            return {"file": self.name, "error": self.error}
+        return {"file": self.name, **self.prediction.to_dict(), "error": None}
+
+
+def read(classifier: Classifier, name: str, content: bytes | ImageError) -> Row:
+    """Answer for one file of a batch; a broken file is a row with its reason."""
+    if isinstance(content, ImageError):
+        return Row(name, error=str(content))
+    try:
+        return Row(name, classifier.predict(content))
+    except ImageError as error:
+        return Row(name, error=str(error))
+
+
+def contents(uploads: list[tuple[str, str]]) -> Iterator[tuple[str, bytes | ImageError]]:
+    """Name and bytes of every image, or why it cannot be had; at most `MAX_IMAGES`.
+
+    Args:
+        uploads: pairs of the visitor's file name and the path where it lies.
+    """
+    count = 0
+    for name, path in uploads:
+        for item in _expand(name, path):
+            if count == MAX_IMAGES:
+                yield item[0], ImageError(TOO_MANY)
+                return
+            yield item
+            count += 1
+
+
+def count_images(uploads: list[tuple[str, str]]) -> int:
+    """How many rows `contents` will give; archives are not unpacked for it."""
+    total = 0
+    for _, path in uploads:
+        if not zipfile.is_zipfile(path):
+            total += 1
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                total += sum(map(_is_wanted, archive.infolist()))
+        except (zipfile.BadZipFile, OSError, ValueError):
+            total += 1
+    return min(total, MAX_IMAGES)
+
+
+def to_csv(rows: list[Row], classes: list[str]) -> str:
+    """The rows as CSV text with a header (RFC 4180)."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(
+        ["file", "label", *classes, "is_chest_radiograph", "abstained", "warning", "error"]
+    )
+    for row in rows:
+        answer = row.prediction
+        if answer is None:
+            figures = [""] * (len(classes) + 4)
+        else:
+            figures = [
+                answer.label or "",
+                *(f"{answer.probabilities[name]:.4f}" for name in classes),
+                answer.is_chest_radiograph,
+                answer.abstained,
+                answer.warning or "",
+            ]
+        writer.writerow([_inert(row.name), *figures, row.error or ""])
+    return text.getvalue()
+
+
+def csv_url(rows: list[Row], classes: list[str]) -> str:
+    """The CSV as a data URL, so that no file of answers is left on the server.
+
+    The byte order mark makes spreadsheets read the file as UTF-8.
+    """
+    data = to_csv(rows, classes).encode("utf-8-sig")
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _inert(cell: str) -> str:
+    """A file name that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _expand(name: str, path: str) -> Iterator[tuple[str, bytes | ImageError]]:
+    try:
+        if not zipfile.is_zipfile(path):
+            yield name, read_bytes(path)
+            return
+    except ImageError as error:
+        yield name, error
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield from _entries(name, archive)
+    except (zipfile.BadZipFile, OSError, ValueError):
+        yield name, ImageError("the ZIP archive is damaged")
+
+
+def _entries(
+    archive_name: str, archive: zipfile.ZipFile
+) -> Iterator[tuple[str, bytes | ImageError]]:
+    wanted = [entry for entry in archive.infolist() if _is_wanted(entry)]
+    if not wanted:
+        yield archive_name, ImageError("the ZIP archive has no file in it")
+    unpacked = 0
+    for entry in wanted:
+        if unpacked > MAX_UNPACKED:
+            yield entry.filename, ImageError(TOO_LARGE)
+            return
+        content = _read_entry(archive, entry)
+        unpacked += len(content) if isinstance(content, bytes) else MAX_BYTES
+        yield entry.filename, content
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | ImageError:
+    """Read at most `MAX_BYTES`: the size that an entry claims is not to be trusted."""
+    if entry.flag_bits & 1:
+        return ImageError("the file is locked with a password")
+    try:
+        with archive.open(entry) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError):
+        return ImageError("the file is damaged inside the ZIP archive")
+    if len(data) > MAX_BYTES:
+        return ImageError(f"the file has more than {MAX_BYTES // 2**20} MB")
+    return data
+
+
+def _is_wanted(entry: zipfile.ZipInfo) -> bool:
+    """Leave out folders and what operating systems add."""
+    path = PurePosixPath(entry.filename)
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return not (entry.is_dir() or hidden or path.name in ("Thumbs.db", "desktop.ini"))
