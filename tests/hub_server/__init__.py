@@ -22,18 +22,17 @@ from typing import Any
 
 import uvicorn
 
-from . import community, content, repos, spaces  # noqa: F401 (they register their routes)
+from . import community, content, repos, spaces, xet  # noqa: F401 (they register their routes)
 from .routing import User, application
 from .store import Commit, Store
 from .wire import Call, Fault, Wire
 
 SWITCHES = {
     "page_size": 1000,  # entries of a tree or a list per page
-    "regular_only": False,  # nothing goes through LFS
     "multipart": None,  # bytes from which LFS uploads come in parts of this size
     "paid_spaces": False,  # 402 for Spaces that run code
     "space_stages": ("BUILDING", "RUNNING"),  # what a Space goes through, one per look
-    "xet": False,  # files carry Xet hashes
+    "xet": True,  # False: a Hub without Xet storage
 }
 
 
@@ -70,7 +69,6 @@ class Hub:
             self.stranger_token: User("stranger", "write"),
         }
         self.strangers = {"stranger"}
-        self.xet_hashes: dict[str, str] = {}
         self.wire = Wire(application(self), self.store.delete)
         self.reset()
         config = uvicorn.Config(

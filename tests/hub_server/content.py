@@ -29,8 +29,6 @@ async def preupload(hub, request: Request, type: str, id: str, rev: str) -> dict
     suffixes = suffixes_in_lfs(type)
 
     def mode(item: dict) -> str:
-        if hub.regular_only:
-            return "regular"
         binary = b"\0" in base64.b64decode(item.get("sample") or "")
         suffix = PurePosixPath(item["path"]).suffix.removeprefix(".").lower()
         large = item["size"] > REGULAR_LIMIT
@@ -197,7 +195,6 @@ def apply(hub, repo: Repo, files: dict[str, File], lines: list[dict]) -> dict[st
                 if key == "lfsFile"
                 else regular_file(hub, repo, path, base64.b64decode(value["content"]))
             )
-            files[path].xet = hub.xet_hashes.get(files[path].sha256) if files[path].lfs else None
         else:
             raise HubError(400, f"Unknown operation {key}")
     return files
@@ -210,7 +207,7 @@ def check_path(path: str) -> None:
 
 
 def regular_file(hub, repo: Repo, path: str, data: bytes) -> File:
-    if len(data) > REGULAR_LIMIT and not hub.regular_only:
+    if len(data) > REGULAR_LIMIT:
         raise HubError(400, f"Your push was rejected: {path} is larger than 10 MiB, use git-lfs")
     if path == "README.md":
         errors, _ = cards.check_card(data.decode(), repo.type[:-1])

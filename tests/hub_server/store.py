@@ -138,7 +138,7 @@ class Store:
 
     def __init__(self, root: Path):
         self.root = Path(root)
-        for name in ("objects", "commits", "repos", "incoming"):
+        for name in ("objects", "commits", "repos", "incoming", "xorbs", "xet"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.repos: dict[tuple[str, str], Repo] = {}
         self._commits: dict[str, Commit] = {}
@@ -172,10 +172,26 @@ class Store:
             )
         size = path.stat().st_size
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"
-        return File(sha256, size, git_blob_sha(pointer.encode()), lfs=True)
+        xet = self.xet_file(sha256)
+        oid = git_blob_sha(pointer.encode())
+        return File(sha256, size, oid, lfs=True, xet=xet and xet["hash"])
 
     def read(self, file: File) -> bytes:
         return self.object_path(file.sha256).read_bytes()
+
+    # Xet: xorbs as they came, and how files are made of them
+
+    def xorb_path(self, name: str) -> Path:
+        return self.root / "xorbs" / name
+
+    def save_xet(self, file: dict) -> None:
+        """Remember a file that came through Xet, by its Xet hash and by its SHA-256."""
+        for key in ("hash", "sha256"):
+            (self.root / "xet" / f"{file[key]}.json").write_text(json.dumps(file))
+
+    def xet_file(self, key: str) -> dict | None:
+        path = self.root / "xet" / f"{key}.json"
+        return json.loads(path.read_text()) if path.is_file() else None
 
     # Repos
 
