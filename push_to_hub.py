@@ -1,0 +1,85 @@
+"""Publish a model, its Space, or a prepared dataset on the Hugging Face Hub.
+
+    python push_to_hub.py model   --release runs/demo --repo-id ORG/NAME --tag v1.0.0
+    python push_to_hub.py space   --model-id ORG/NAME --repo-id ORG/SPACE
+    python push_to_hub.py dataset --data data/prepared --repo-id ORG/DATA
+
+Each makes one commit, and none when nothing changed. A model is checked first: every loader that
+its card promises must open it, and a version that is worse than the one on the Hub is refused.
+`--dry-run` shows what would be sent and sends nothing.
+
+The token comes from `hf auth login`, from HF_TOKEN, or from --token-file; it is never printed.
+"""
+
+import argparse
+
+from aihealth.errors import run_cli
+
+
+def main() -> None:
+    """Read the command line and publish."""
+    args = parse_args()
+    # Imported late: `--help` and a mistyped option answer at once.
+    from aihealth import publishing
+
+    if args.what == "model":
+        publishing.publish_model(args)
+    elif args.what == "space":
+        publishing.publish_space(args)
+    else:
+        publishing.publish_dataset(args)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; `what` is model, space or dataset."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="what", required=True, metavar="model|space|dataset")
+
+    model = commands.add_parser("model", help="a release folder that train.py wrote")
+    model.add_argument("--release", required=True, metavar="DIR", help="the release folder")
+    model.add_argument("--tag", metavar="vX.Y.Z", help="semantic version; must be new")
+    model.add_argument(
+        "--create-pr",
+        action="store_true",
+        help="open a pull request with old and new figures instead of publishing",
+    )
+    model.add_argument(
+        "--gate-data",
+        metavar="DIR_OR_REPO",
+        help="test data on which the version on the Hub and the new one are compared; by default "
+        "what the release was trained on, where it can be found",
+    )
+    model.add_argument(
+        "--allow-regression",
+        metavar="REASON",
+        help="publish although it is worse; the reason goes into the card",
+    )
+
+    space = commands.add_parser("space", help="the Gradio page for a published model")
+    space.add_argument("--model-id", required=True, metavar="ORG/NAME", help="model repo to serve")
+    space.add_argument(
+        "--revision", help="branch, tag or commit to pin; by default the newest commit"
+    )
+    space.add_argument("--hardware", help="for a new Space, such as cpu-upgrade")
+    space.add_argument(
+        "--examples", metavar="DIR", help="images of your own to click, instead of drawn ones"
+    )
+
+    dataset = commands.add_parser("dataset", help="a dataset that data_prep made")
+    dataset.add_argument("--data", required=True, metavar="DIR", help="the prepared dataset")
+    dataset.add_argument(
+        "--license", default="other", help="of the images, as the Hub spells it (default: other)"
+    )
+
+    for command in (model, space, dataset):
+        command.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="where to")
+        command.add_argument("--private", action="store_true", help="make a new repo private")
+        command.add_argument("--message", help="commit message")
+        command.add_argument("--token-file", metavar="FILE", help="a file that holds the token")
+        command.add_argument("--dry-run", action="store_true", help="show, send nothing")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    run_cli(main)
