@@ -22,6 +22,7 @@ if (HERE.parent / "aihealth").is_dir():  # a checkout; a published Space has the
     sys.path.insert(0, str(HERE.parent))
 
 import batch
+import looks
 import render
 import startup
 import texts
@@ -37,14 +38,6 @@ EXAMPLES = sorted((HERE / "examples").glob("*.*"))
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
 
 PROGRESS = gr.Progress()
-THEME = gr.themes.Base(
-    primary_hue="teal",
-    neutral_hue="slate",
-    font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
-    font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
-    radius_size="md",
-)
-
 SERVED = startup.serve(startup.wanted(os.environ), startup.shipped_release())
 
 
@@ -150,7 +143,9 @@ def build() -> gr.Blocks:
         language: {
             **texts.TEXTS[language],
             "html_header": render.page_part("header", language, drawn=drawn),
-            "html_examples": render.page_part("examples", language),
+            "html_upload": render.hint("upload", language),
+            "html_upload_many": render.hint("upload_many", language),
+            "html_examples": render.hint("examples", language),
             "html_footer": render.page_part("footer", language),
             "html_trust": render.trust(SERVED, language),
         }
@@ -167,7 +162,8 @@ def build() -> gr.Blocks:
             with gr.Row(elem_id="one"):
                 with gr.Column(scale=6, min_width=320):
                     film = gr.HTML("", elem_id="film", apply_default_css=False)
-                    upload = gr.File(label=i18n("upload"), elem_id="upload", height=150)
+                    gr.HTML(i18n("html_upload"), elem_id="upload-hint", apply_default_css=False)
+                    upload = gr.File(show_label=False, elem_id="upload", height=120)
                     gr.HTML(i18n("html_examples"), elem_id="examples-hint", visible=bool(EXAMPLES))
                     with gr.Row(elem_id="examples"):
                         buttons = [gr.Button(path.stem, icon=path) for path in EXAMPLES]
@@ -184,8 +180,9 @@ def build() -> gr.Blocks:
                     **QUIET,
                 )
         with gr.Tab(i18n("tab_many"), visible=SERVED.classifier is not None):
+            gr.HTML(i18n("html_upload_many"), apply_default_css=False)
             many = gr.File(
-                label=i18n("upload_many"), file_count="multiple", elem_id="upload-many", height=150
+                show_label=False, file_count="multiple", elem_id="upload-many", height=120
             )
             table = gr.HTML("", elem_id="table", apply_default_css=False)
             many.upload(show_batch, many, [table, many], show_progress_on=table, **QUIET)
@@ -209,9 +206,9 @@ def main() -> None:
     """Serve the page."""
     page = build()
     page.launch(
-        theme=THEME,
-        css=(HERE / "style.css").read_text(encoding="utf-8"),
-        head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        theme=looks.theme(),
+        css=looks.css(),
+        head=looks.head(),
         i18n=page.i18n_texts,
         max_file_size=MAX_BYTES,
         run_history=False,

@@ -154,6 +154,11 @@ def page_part(name: str, language: str, **values: Any) -> str:
     return _fill(f"{name}.html", language, **values)
 
 
+def hint(key: str, language: str) -> str:
+    """A quiet line of text over a part of the page."""
+    return _fill("hint.html", language, key=key)
+
+
 def _has_metrics(served: Served) -> bool:
     return (served.classifier.folder / METRICS).is_file()
 

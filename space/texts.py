@@ -17,7 +17,8 @@ EN = {
     "footer": "Uploads are deleted from this server within the hour. Nothing is logged, kept for "
     "training or sent elsewhere. Remove names and dates from your images all the same.",
     # === One image ===
-    "upload": "Radiograph: drop, paste or choose a file (PNG, JPEG, TIFF, DICOM; up to 50 MB)",
+    "upload": "<strong>Your radiograph</strong>: drop, paste or choose a file. PNG, JPEG, TIFF or "
+    "DICOM, up to 50 MB.",
     "examples": "Or try an example. These are drawn, not taken of anyone.",
     "example": "Drawn film {number}",
     "image_alt": "The image, in grey levels, {width} by {height} pixels",
@@ -69,7 +70,8 @@ EN = {
     "no_model": "No model is loaded",
     "no_model_text": "This page cannot answer until its publisher mends this:",
     # === Many images ===
-    "upload_many": "Drop, paste or choose several files, or a ZIP (up to 200 images)",
+    "upload_many": "<strong>Many radiographs</strong>: drop or choose several files or a ZIP, "
+    "up to 200 images at once.",
     "run_many": "Read all",
     "reading": "Reading images",
     "file": "File",
@@ -97,8 +99,8 @@ FR = {
     "tab_api": "API",
     "footer": "Les fichiers envoyés sont effacés du serveur dans l’heure. Rien n’est journalisé, "
     "gardé pour l’entraînement ni transmis. Retirez tout de même noms et dates de vos images.",
-    "upload": "Radiographie : déposer, coller ou choisir un fichier (PNG, JPEG, TIFF, DICOM ; "
-    "50 Mo au plus)",
+    "upload": "<strong>Votre radiographie</strong> : déposez, collez ou choisissez un fichier. "
+    "PNG, JPEG, TIFF ou DICOM, 50 Mo au plus.",
     "examples": "Ou essayez un exemple. Ce sont des dessins, pas des clichés de quelqu’un.",
     "example": "Cliché dessiné {number}",
     "image_alt": "L’image, en niveaux de gris, {width} sur {height} pixels",
@@ -148,7 +150,8 @@ FR = {
     "version livrée avec la page répond.",
     "no_model": "Aucun modèle n’est chargé",
     "no_model_text": "Cette page ne peut pas répondre tant que ceci n’est pas corrigé :",
-    "upload_many": "Déposer, coller ou choisir plusieurs fichiers, ou un ZIP (200 images au plus)",
+    "upload_many": "<strong>Plusieurs radiographies</strong> : déposez ou choisissez des fichiers "
+    "ou un ZIP, 200 images au plus.",
     "run_many": "Tout lire",
     "reading": "Lecture des images",
     "file": "Fichier",

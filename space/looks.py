@@ -1,0 +1,53 @@
+"""The page's theme: Gradio's own parts take their colours from the variables in style.css."""
+
+import inspect
+from pathlib import Path
+
+import gradio as gr
+
+_HERE = Path(__file__).resolve().parent
+
+_COLOURS = {
+    "body_background_fill": "var(--paper)",
+    "body_text_color": "var(--ink)",
+    "body_text_color_subdued": "var(--soft)",
+    "background_fill_primary": "var(--card)",
+    "background_fill_secondary": "var(--paper)",
+    "block_background_fill": "var(--card)",
+    "block_label_background_fill": "var(--card)",
+    "block_label_text_color": "var(--soft)",
+    "block_title_text_color": "var(--ink)",
+    "border_color_primary": "var(--line)",
+    "block_border_color": "var(--line)",
+    "border_color_accent": "var(--accent)",
+    "color_accent": "var(--accent)",
+    "color_accent_soft": "var(--tint)",
+    "button_secondary_background_fill": "var(--card)",
+    "button_secondary_background_fill_hover": "var(--tint)",
+    "button_secondary_text_color": "var(--ink)",
+    "button_secondary_border_color": "var(--line)",
+    "loader_color": "var(--accent)",
+    "link_text_color": "var(--accent)",
+}
+
+
+def theme() -> gr.themes.Base:
+    """System fonts and our colours; nothing is fetched from elsewhere."""
+    base = gr.themes.Base(
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
+        radius_size="md",
+    )
+    known = inspect.signature(base.set).parameters  # not every colour has a dark twin
+    dark = {f"{name}_dark": colour for name, colour in _COLOURS.items()}
+    return base.set(**_COLOURS, **{name: dark[name] for name in dark.keys() & known.keys()})
+
+
+def css() -> str:
+    """The style sheet."""
+    return (_HERE / "style.css").read_text(encoding="utf-8")
+
+
+def head() -> str:
+    """What goes into the page's head: the script."""
+    return f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
