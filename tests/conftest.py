@@ -58,3 +58,16 @@ def api(hub):
 def repo_id():
     """A name that no other test uses."""
     return f"org/repo-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def repo(api, repo_id):
+    """A new, empty model repo; its id."""
+    api.create_repo(repo_id)
+    return repo_id
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache folder that nothing else uses."""
+    return tmp_path / "cache"

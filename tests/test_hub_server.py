@@ -1,14 +1,9 @@
 """The test Hub, proven with the clients that people use."""
 
-import json
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from huggingface_hub import (
     CommitOperationAdd,
@@ -25,7 +20,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from PIL import Image
 
 CARD = "---\nlicense: apache-2.0\ntags: [chest]\n---\n# A model\n"
 
@@ -37,17 +31,6 @@ def add(path, content):
 def publish(api, repo_id, message="add", **files):
     operations = [add(name.replace("__", "/").replace("_", "."), c) for name, c in files.items()]
     return api.create_commit(repo_id, operations, commit_message=message)
-
-
-@pytest.fixture
-def repo(api, repo_id):
-    api.create_repo(repo_id)
-    return repo_id
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
 
 
 # Repos and commits
@@ -342,81 +325,7 @@ def test_a_space_may_need_a_payment(api, hub, repo_id):
     api.create_repo(repo_id, repo_type="space", space_sdk="static")
 
 
-# Faults and the log
-
-
-def get(hub, repo, path="a.txt"):
-    return httpx.get(f"{hub.endpoint}/{repo}/resolve/main/{path}", follow_redirects=True)
-
-
-def test_statuses_can_be_injected_a_number_of_times(api, repo, hub):
-    publish(api, repo, a_txt="0123")
-    hub.fault("status:429", path_regex="a.txt", times=2, after=1, headers={"Retry-After": "1"})
-    answers = [get(hub, repo) for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 429, 429, 200]
-    assert answers[1].headers["Retry-After"] == "1"
-
-
-@pytest.mark.parametrize("action", ["close", "close-mid"])
-def test_connections_can_break(api, repo, hub, action):
-    publish(api, repo, a_txt="0123")
-    hub.fault(action, "GET", "a.txt")
-    with pytest.raises(httpx.TransportError):
-        get(hub, repo)
-    assert get(hub, repo).text == "0123"
-
-
-def test_an_upload_can_break_halfway_and_is_tried_again(api, repo, hub):
-    hub.fault("close-upload", "PUT", "/lfs/")
-    publish(api, repo, w_bin=b"\0" * (2 << 20))
-    assert len(hub.calls("PUT", "/lfs/")) == 2
-    assert len(hub.read(repo, "w.bin")) == 2 << 20
-
-
-def test_bodies_can_be_cut_and_altered(api, repo, hub):
-    publish(api, repo, a_txt="0123")
-    for action in ("truncate", "alter", "alter:0"):
-        hub.fault(action, "GET", "a.txt")
-    assert get(hub, repo).content == b"01"
-    assert get(hub, repo).content == b"01\xcd3"
-    assert get(hub, repo).content == b"\xcf123"
-
-
-def test_a_rival_commit_or_a_deletion_can_come_in_between(api, repo, hub):
-    parent = api.model_info(repo).sha
-    hub.fault(lambda: hub.commit(repo, {"rival": b"1"}), "POST", "/commit/")
-    with pytest.raises(HfHubHTTPError) as error:
-        api.create_commit(repo, [add("a", "1")], commit_message="m", parent_commit=parent)
-    assert error.value.response.status_code == 412
-    hub.fault(f"delete:models/{repo}", "POST", "/commit/")
-    with pytest.raises(RepositoryNotFoundError):
-        publish(api, repo, a_txt="1")
-
-
-def test_a_delay_holds_an_answer_back_but_no_other(api, repo, hub):
-    publish(api, repo, a_txt="0123", b_txt="1")
-    hub.fault("delay:0.5", "GET", "a.txt")
-    finished = []
-    slow = threading.Thread(target=lambda: finished.append(get(hub, repo).text))
-    slow.start()
-    assert get(hub, repo, "b.txt").text == "1"
-    assert finished == []
-    slow.join()
-    assert finished == ["0123"]
-
-
-def test_the_log_tells_who_asked_for_what(api, repo, hub):
-    publish(api, repo, a_txt="1")
-    (call,) = hub.calls("POST", "/commit/main")
-    assert (call.token, call.status) == (hub.token, 200)
-    assert json.loads(call.body.splitlines()[0])["key"] == "header"
-
-
-def test_faults_can_be_ordered_over_http(api, repo, hub):
-    httpx.post(f"{hub.endpoint}/_admin/fault", json={"action": "status:500", "path_regex": repo})
-    httpx.post(f"{hub.endpoint}/_admin/set", json={"page_size": 7})
-    assert (get(hub, repo).status_code, hub.page_size) == (500, 7)
-    assert httpx.get(f"{hub.endpoint}/_admin/requests").json()[-1]["status"] == 500
+# The store
 
 
 def test_a_store_outlives_its_server(tmp_path):
@@ -430,107 +339,3 @@ def test_a_store_outlives_its_server(tmp_path):
     second = Hub(tmp_path)
     assert second.commits("org/kept")[0].sha == sha
     assert second.read("org/kept", "a.txt") == b"1"
-
-
-def test_a_child_process_talks_to_the_hub_alone(api, repo, hub):
-    publish(api, repo, a_txt="1")
-    program = f"import huggingface_hub as h; print(h.model_info({repo!r}).sha, h.whoami()['name'])"
-    environment = hub.env(token=hub.token)
-    run = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.split() == [api.model_info(repo).sha, "tester"]
-
-
-# Xet, which is on in a fresh installation
-
-XET_ROUND_TRIP = """
-import os, sys
-from huggingface_hub import HfApi, snapshot_download
-repo, folder, cache = sys.argv[1:]
-HfApi().upload_folder(repo_id=repo, folder_path=folder)
-print(snapshot_download(repo, cache_dir=cache))
-"""
-
-
-def xet_round_trip(hub, repo, source, cache):
-    """Publish and fetch in a child process that has Xet on; gives the process."""
-    environment = hub.env(token=hub.token, HF_HUB_DISABLE_XET="0")
-    command = [sys.executable, "-c", XET_ROUND_TRIP, repo, str(source), str(cache)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
-def test_xet_clients_publish_and_everybody_can_read(repo, hub, tmp_path, cache):
-    source = tmp_path / "release"
-    source.mkdir()
-    floats = np.random.default_rng(0).normal(size=100_001).astype("float32").tobytes()
-    contents = {
-        "noise.bin": os.urandom(1 << 20),  # stored as it is
-        "floats.bin": floats,  # byte groups, then LZ4
-        "repeats.bin": b"\0abc" * 300_000,  # the same chunk many times
-    }
-    for name, content in contents.items():
-        (source / name).write_bytes(content)
-    hub.fault("status:503", "POST", "/v1/xorbs/")
-    run = xet_round_trip(hub, repo, source, cache)
-    assert run.returncode == 0, run.stderr
-    through_xet = Path(run.stdout.strip())
-    through_lfs = Path(snapshot_download(repo, cache_dir=tmp_path / "other"))
-    for name, content in contents.items():
-        assert (through_xet / name).read_bytes() == content
-        assert (through_lfs / name).read_bytes() == content
-    assert not hub.calls("PUT", "^/lfs/")
-    assert len(hub.calls("GET", "^/xorbs/")) >= 1
-    assert hub.token not in {c.token for c in hub.requests if c.host in hub.cdn}
-
-
-def test_a_hub_without_xet_stops_xet_clients_without_a_commit(repo, hub, tmp_path, cache):
-    hub.xet = False
-    source = tmp_path / "release"
-    source.mkdir()
-    (source / "w.bin").write_bytes(b"\0" * 1000)
-    assert xet_round_trip(hub, repo, source, cache).returncode != 0
-    assert len(hub.commits(repo)) == 1
-
-
-# datasets and Keras
-
-
-def test_datasets_loads_an_imagefolder_repo(api, hub, repo_id, tmp_path):
-    from datasets import load_dataset
-
-    for split in ("train", "test"):
-        for shade, label in enumerate(("Covid", "Normal")):
-            folder = tmp_path / split / label
-            folder.mkdir(parents=True)
-            Image.new("L", (8, 8), 40 * shade).save(folder / "x.png")
-    api.create_repo(repo_id, repo_type="dataset")
-    api.upload_folder(folder_path=tmp_path, repo_id=repo_id, repo_type="dataset")
-    loaded = load_dataset(repo_id)
-    assert {name: len(split) for name, split in loaded.items()} == {"train": 2, "test": 2}
-    assert loaded["train"].features["label"].names == ["Covid", "Normal"]
-    assert np.asarray(loaded["test"][1]["image"]).max() == 40
-    streamed = list(load_dataset(repo_id, split="train", streaming=True))
-    assert [row["label"] for row in streamed] == [0, 1]
-    assert {call.host for call in hub.requests} <= {
-        address.removeprefix("http://") for address in (hub.endpoint, hub.cdn)
-    }
-
-
-def test_datasets_pushes_parquet_and_loads_it_back(hub, repo_id):
-    from datasets import Dataset, load_dataset
-
-    table = {"label": ["Covid", "Normal"], "value": [1.0, 2.0]}
-    Dataset.from_dict(table).push_to_hub(repo_id, token=hub.token)
-    assert load_dataset(repo_id, split="train").to_dict() == table
-    assert any(p.endswith(".parquet") for p in hub.commits(repo_id, "datasets")[0].files)
-
-
-def test_keras_loads_a_model_from_the_hub(api, repo, tmp_path):
-    keras = pytest.importorskip("keras")
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
-    keras.saving.save_model(model, tmp_path / "m", zipped=False)
-    api.upload_folder(folder_path=tmp_path / "m", repo_id=repo)
-    loaded = keras.saving.load_model(f"hf://{repo}")
-    inputs = np.ones((1, 4), "float32")
-    np.testing.assert_allclose(loaded(inputs), model(inputs))

@@ -10,7 +10,7 @@ import yaml
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from . import cards
+from . import cards, spaces
 from .routing import find_repo, flag, paged, payload, route, user_of, writer
 from .store import File, HubError, Repo, entry_not_found, revision_not_found
 
@@ -36,7 +36,7 @@ def whoami(hub, request: Request) -> dict:
         "id": hashlib.sha1(user.name.encode()).hexdigest()[:24],
         "name": user.name,
         "fullname": user.name.title(),
-        "orgs": [],
+        "orgs": [{"type": "org", "name": "org", "fullname": "Org", "roleInOrg": "admin"}],
         "auth": {
             "type": "access_token",
             "accessToken": {"displayName": f"{user.role} token", "role": user.role},
@@ -158,6 +158,7 @@ def repo_info(hub, repo: Repo, rev: str, blobs: bool) -> dict:
         info["model-index"] = card.get("model-index")
     if repo.type == "spaces":
         info |= {"sdk": card.get("sdk", repo.sdk), "subdomain": repo.id.replace("/", "-")}
+        info["runtime"] = spaces.runtime_of(repo)
     return info
 
 
