@@ -186,12 +186,6 @@ ARCHITECTURES: dict[str, Callable[[int, int], keras.Model]] = {
     "compact": compact,
     "baseline": baseline,
 }
-DEFAULT_SIZES = {"compact": 160, "baseline": 224}
-
-
-def default_size(arch: str) -> int:
-    """Side of the input that an architecture is trained at unless told otherwise, pixels."""
-    return DEFAULT_SIZES.get(arch, 224)
 
 
 def build(arch: str, input_size: int, classes: int, weights: str | None = None) -> keras.Model:
@@ -222,6 +216,19 @@ def build(arch: str, input_size: int, classes: int, weights: str | None = None) 
     if weights and not imagenet_by_keras:
         pretrained.load_weights(model, weights)
     return model
+
+
+def freeze(model: keras.Model, blocks: int) -> None:
+    """Keep the stem and the first blocks of `compact` as they are, their normalisation included.
+
+    Args:
+        blocks: how many of the eleven; 0 freezes nothing.
+    """
+    if blocks:
+        fixed = ("stem_", *(f"block{index}_" for index in range(blocks)))
+        for layer in model.layers:
+            if layer.name.startswith(fixed):
+                layer.trainable = False
 
 
 def application_names() -> list[str]:

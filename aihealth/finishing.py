@@ -1,0 +1,297 @@
+"""From trained weights to a release folder: calibrate, thresholds, export, measure, describe."""
+
+import datetime
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from aihealth import card, export, figures, images, metrics, models, release
+from aihealth.classifier import Classifier
+from aihealth.data import Images, fingerprint
+from aihealth.ood import FeatureDistance
+from aihealth.training import evaluation_batches
+from data_prep.radiographs import draw_radiograph
+from data_prep.scan import DRAWN_KEY, DRAWN_TEXT
+
+BATCH = 64
+TARGET_ACCURACY = 0.95
+MAX_ABSTAINED = 0.2
+# A hospital that was not seen lies farther from the training data than a new patient of one that
+# was: the threshold leaves this factor of room above the farthest of 99 in 100 of those.
+OOD_ROOM = 1.25
+PACKAGES = ("tensorflow", "keras", "datasets", "huggingface_hub", "numpy", "pillow")
+
+
+def write_release(
+    folder: Path,
+    model: keras.Model,
+    splits: dict[str, Images],
+    arch: str,
+    data: Sequence[str],
+    history: dict[str, list[float]],
+    facts: dict[str, Any],
+) -> None:
+    """Calibrate, set thresholds, export, measure and describe.
+
+    Everything is written beside `folder`, which appears when all of it is there.
+
+    Args:
+        folder: the release; must not exist.
+        model: trained; its last layer and its rounding are changed in place.
+        splits: "train", "validation", "test" and perhaps "left_out"; `train` at any size.
+        arch: the architecture's name.
+        data: the datasets as `train.py --data` got them.
+        history: figures per epoch.
+        facts: for `provenance.json`.
+    """
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / release.FIGURES).mkdir(parents=True)
+    size = model.input_shape[1]
+    train, validation = splits["train"].resized(size), splits["validation"]
+
+    cells = validation.cells()
+    calibration = calibrate(model, validation, 1.0 / np.bincount(cells)[cells])
+    export.round_weights(model)
+    threshold, rule = abstention(probabilities(model, validation), validation.labels)
+    distance, ood_threshold = fit_distance(model, train, validation)
+    distance.save(part / release.OOD)
+    release.ReleaseConfig(
+        classes=train.classes,
+        input_size=size,
+        arch=arch,
+        sources=sorted({str(source) for source in train.sources}),
+        drawn_data=train.drawn > 0,
+        temperature=calibration["temperature"],
+        abstain_below=threshold,
+        abstain_rule=rule,
+        ood_threshold=ood_threshold,
+        lateral_threshold=lateral_threshold(train),
+    ).save(part)
+    export.export_model(model, part)
+
+    names = " + ".join(dataset_name(root) for root in data)
+    blocks = {"test": measure(part, splits["test"], f"{names}, test split", draw=True)}
+    if "left_out" in splits:
+        source = str(splits["left_out"].sources[0])
+        blocks[f"left_out_{source}"] = measure(part, splits["left_out"], f"{source}, left out")
+    release.write_json(part / release.METRICS, {**blocks, "calibration": calibration})
+    release.write_json(part / release.HISTORY, history)
+    figures.save(figures.training_figure(history), part / release.FIGURES / "training_curves.png")
+    counts = {split: len(found) for split, found in splits.items()}
+    release.write_json(part / release.PROVENANCE, provenance(model, data, images=counts, **facts))
+    add_serving_code(part)
+    write_example(part / card.EXAMPLE, size)
+    card.render(part).save(part / release.CARD)
+    part.rename(folder)
+    print(f"test: {summary(blocks['test'])}")
+    for name, block in blocks.items():
+        if name != "test":
+            print(f"{block['dataset']}: {summary(block)}")
+
+
+def summary(block: dict[str, Any]) -> str:
+    """A block of `metrics.json` in a line."""
+    low, high = block["intervals"]["balanced_accuracy"]
+    return (
+        f"{block['n']} images, balanced accuracy {block['balanced_accuracy']:.3f} "
+        f"(95% interval {low:.3f} to {high:.3f}), accuracy {block['accuracy']:.3f}"
+    )
+
+
+def dataset_name(root: str) -> str:
+    """What people call a dataset: a folder's name, a repo's id."""
+    return Path(root).name if os.path.isdir(root) else root
+
+
+def write_example(path: Path, size: int) -> None:
+    """Draw the image that the card's code blocks are tried on, at the model's own size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = draw_radiograph(np.random.default_rng(1), "Normal", size=size)
+    mark = PngInfo()
+    mark.add_text(DRAWN_KEY, DRAWN_TEXT)
+    Image.fromarray(picture).convert("RGB").save(path, pnginfo=mark)
+
+
+def probabilities(model: keras.Model, split: Images) -> np.ndarray:
+    """`(n, classes)` probabilities of a Keras model."""
+    return model.predict(evaluation_batches(split, BATCH), verbose=0)
+
+
+def calibrate(model: keras.Model, validation: Images, weights: np.ndarray) -> dict[str, float]:
+    """Fit the temperature on validation images and put it into the model.
+
+    Args:
+        model: changed in place.
+        validation: images that training did not see.
+        weights: `(n,)` weight of each image, so that a large source does not decide alone.
+
+    Returns:
+        `temperature`, and the expected calibration error `ece_before` and `ece_after`.
+    """
+    before = probabilities(model, validation)
+    temperature = metrics.temperature_scale(
+        np.log(np.maximum(before, 1e-12)), validation.labels, weights
+    )
+    export.scale_logits(model, temperature)
+    after = probabilities(model, validation)
+    return {
+        "temperature": round(temperature, 4),
+        "ece_before": round(metrics.expected_calibration_error(before, validation.labels), 4),
+        "ece_after": round(metrics.expected_calibration_error(after, validation.labels), 4),
+    }
+
+
+def abstention(probability: np.ndarray, labels: np.ndarray) -> tuple[float, str]:
+    """Choose the probability under which the classifier answers "not sure".
+
+    Args:
+        probability: `(n, classes)`, calibrated, of validation images.
+        labels: `(n,)` integers.
+
+    Returns:
+        The threshold, and a sentence that says how it was chosen.
+    """
+    threshold = metrics.choose_abstention(
+        probability.max(1), probability.argmax(1) == labels, TARGET_ACCURACY, MAX_ABSTAINED
+    )
+    rule = (
+        f"Chosen on {len(labels)} validation images: the lowest probability at which "
+        f"{TARGET_ACCURACY:.0%} of the answers are right, without leaving more than "
+        f"{MAX_ABSTAINED:.0%} unanswered."
+    )
+    return round(float(threshold), 4), rule
+
+
+def fit_distance(
+    model: keras.Model, train: Images, validation: Images
+) -> tuple[FeatureDistance, float]:
+    """Fit the out-of-distribution score on training images, its threshold on validation images."""
+    names = models.trunk_depth_layers(model)
+    taps = keras.Model(model.inputs, [_mean(model.get_layer(name).output) for name in names])
+
+    def features(split: Images) -> list[np.ndarray]:
+        outputs = taps.predict(evaluation_batches(split, BATCH), verbose=0)
+        return outputs if isinstance(outputs, list) else [outputs]
+
+    distance = FeatureDistance.fit(features(train), train.cells())
+    seen = distance.score(np.concatenate(features(validation), axis=1))
+    return distance, round(float(np.quantile(seen, 0.99)) * OOD_ROOM, 4)
+
+
+def lateral_threshold(train: Images) -> float:
+    """Mirror correlation that 99.5% of the training films, all frontal, exceed."""
+    return round(
+        float(np.quantile([images.mirror_correlation(film) for film in train.pixels], 0.005)), 4
+    )
+
+
+def measure(folder: Path, split: Images, name: str, *, draw: bool = False) -> dict[str, Any]:
+    """Evaluate the exported release on one split, as its users will run it.
+
+    Args:
+        folder: the release.
+        split: images at the model's input size.
+        name: of the dataset, for `metrics.json` and the figures.
+        draw: also draw the figures.
+
+    Returns:
+        A block of `metrics.json`.
+    """
+    classifier = Classifier(folder)
+    answers = [classifier.predict(pixels) for pixels in split.pixels]
+    given = np.array([list(answer.probabilities.values()) for answer in answers])
+    if draw:
+        figures.write_all(
+            folder / release.FIGURES, split.labels, given, split.classes, dataset=name
+        )
+    return metrics.evaluate_predictions(
+        split.labels,
+        given,
+        split.classes,
+        groups=split.groups,
+        sources=split.sources,
+        rejected=np.array([not answer.is_chest_radiograph for answer in answers]),
+        abstained=np.array([answer.abstained for answer in answers]),
+        dataset=name,
+    )
+
+
+def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[str, Any]:
+    """Everything needed to say where a release came from.
+
+    Args:
+        model: the trained network.
+        data: the datasets as `train.py --data` got them.
+        facts: what else the run knows: seed, epochs, seconds, settings.
+    """
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["python", *sys.argv]),
+        "git_commit": _git_commit(),
+        "parameters": model.count_params(),
+        "data": [
+            {
+                "name": dataset_name(root),
+                "repo_id": None if os.path.isdir(root) else root.partition("@")[0],
+                "fingerprint": fingerprint(root),
+            }
+            for root in data
+        ],
+        "versions": {
+            "python": platform.python_version(),
+            "aihealth": version_of("aihealth"),
+            **{name: version_of(name) for name in PACKAGES},
+        },
+        "device": f"{os.cpu_count()} CPU cores",
+        **facts,
+    }
+
+
+def add_serving_code(folder: Path) -> None:
+    """Copy the serving modules and the handler for those who have no `aihealth` installed."""
+    package = Path(__file__).parent
+    (folder / "aihealth").mkdir(exist_ok=True)
+    for name in release.SERVING_MODULES:
+        shutil.copyfile(package / name, folder / "aihealth" / name)
+    shutil.copyfile(package / release.HANDLER, folder / release.HANDLER)
+
+
+def version_of(package: str) -> str | None:
+    """Installed version; for this package, which runs from a checkout, its own."""
+    if package == "aihealth":
+        from aihealth import __version__
+
+        return __version__
+    return version(package)
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout, with "+changes" when files differ from it; None outside of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _mean(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.layers.GlobalAveragePooling2D()(tensor) if len(tensor.shape) == 4 else tensor
