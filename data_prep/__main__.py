@@ -1,7 +1,6 @@
 """Command line of `data_prep`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from aihealth.errors import UserError, run_cli
@@ -37,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_demo(commands)
     _add_inspect(commands)
     _add_prepare(commands)
+    _add_download(commands)
     args = parser.parse_args(argv)
     args.run(args)
 
@@ -184,6 +184,40 @@ def _demo(args: argparse.Namespace) -> None:
     print(demo.make_demo(args.out, args.images_per_class, args.seed))
 
 
+# === download ===
+
+
+def _add_download(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "download",
+        help="fetch the original collection, one of Kaggle or one of the Hub",
+        description="Fetch a collection of image files in class folders, to be prepared. (A "
+        "dataset on the Hub that is prepared already goes straight to train.py --data ORG/NAME.)",
+        epilog="examples:\n"
+        "  python -m data_prep download original --url https://github.com/OWNER/AIHealth "
+        "--out downloads/original\n"
+        "  python -m data_prep download kaggle --out downloads/kaggle\n"
+        "  python -m data_prep download hub --id ORG/NAME --out downloads/name\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", choices=("original", "kaggle", "hub"), help="where from")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--url", help="original: address of the project's git repository")
+    parser.add_argument(
+        "--id",
+        metavar="ORG/NAME",
+        help="hub: dataset id; kaggle: dataset id (default: the original's collection)",
+    )
+    parser.set_defaults(run=_download)
+
+
+def _download(args: argparse.Namespace) -> None:
+    from data_prep.download import download
+
+    revision = download(args.source, args.out, url=args.url, name=args.id)
+    print(f"wrote {args.out}" + (f" at revision {revision}" if revision else ""))
+    print(f"next: python -m data_prep inspect {args.out}")
+
+
 if __name__ == "__main__":
     run_cli(main)
-    sys.exit(0)

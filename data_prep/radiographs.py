@@ -43,7 +43,7 @@ class Style:
     border: float = 0.0
     marker: str = "R"
     corner: int = 0
-    zoom: float = 1.0
+    zoom: float = 1.04
     shape: tuple[int, int] = (256, 256)
     mode: str = "L"
 
@@ -52,11 +52,11 @@ STYLES = {
     "north": Style(noise=0.015, marker="R", corner=0, shape=(256, 256)),
     "harbour": Style(
         exposure=(1.12, 0.1), gamma=0.82, contrast=0.86, noise=0.03, blur=0.7, border=0.04,
-        marker="PORTABLE", corner=1, zoom=1.1, shape=(288, 240),
+        marker="PORTABLE", corner=1, zoom=1.13, shape=(288, 240),
     ),
     "hillside": Style(
         exposure=(0.9, 0.08), gamma=1.2, contrast=1.12, noise=0.01, marker="L", corner=3,
-        zoom=0.93, shape=(224, 272), mode="RGB",
+        zoom=1.0, shape=(224, 272), mode="RGB",
     ),
 }  # fmt: skip
 
@@ -70,6 +70,7 @@ class Anatomy:
     apex: float
     dome: tuple[float, float]  # top of the diaphragm on either side
     heart: float  # size of the heart
+    bubble: float  # of air in the stomach, half width
     rib_spacing: float
     rib_phase: float
     rib_slope: float
@@ -87,6 +88,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         apex=rng.uniform(-0.76, -0.66),
         dome=(dome - rng.uniform(0.0, 0.06), dome + rng.uniform(0.0, 0.04)),
         heart=rng.uniform(0.88, 1.12),
+        bubble=rng.uniform(0.07, 0.16),
         rib_spacing=rng.uniform(0.155, 0.185),
         rib_phase=rng.uniform(0, 1),
         rib_slope=rng.uniform(0.42, 0.62),
@@ -127,15 +129,14 @@ def draw_radiograph(
     body = _body(anatomy, x, y)
     cage = _step(wall + 0.05, 0.012)
 
-    attenuation = body * (1.02 - 0.20 * _step(-0.1 - y, 0.5))
-    attenuation -= body * (0.70 + 0.06 * _cloud(tissue, size, 4)) * air
-    attenuation += 0.10 * heart + 0.13 * _diaphragm(anatomy, x, y) * cage
+    attenuation = body * (0.98 - 0.72 * air)
+    attenuation += 0.26 * heart + 0.30 * _diaphragm(anatomy, x, y) * cage
     attenuation += body * _bones(anatomy, x, y, cage, wall)
-    attenuation += 0.20 * _vessels(tissue, size) * lung * (1 - 0.8 * heart)
-    attenuation *= 1 + 0.05 * _cloud(tissue, size, 24) + 0.05 * _cloud(tissue, size, 7)
+    attenuation += (0.26 * _vessels(tissue, size) + 0.012 * _cloud(tissue, size, 70)) * air
+    attenuation *= 1 + 0.05 * _cloud(tissue, size, 24) + 0.06 * _cloud(tissue, size, 6)
     exposure = max(0.6, rng.normal(*style.exposure))
-    picture = 1 - np.exp(-1.75 * exposure * np.maximum(attenuation, 0))
-    return _develop(rng, picture / 0.86, style, size)
+    picture = 1 - np.exp(-1.3 * exposure * np.maximum(attenuation, 0))
+    return _develop(rng, picture / 0.9, style, size)
 
 
 # === Tissue ===
@@ -144,11 +145,12 @@ def draw_radiograph(
 def _body(anatomy: Anatomy, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Trunk, neck and shoulders, 0..1."""
     half = anatomy.width * (0.97 - 0.10 * np.exp(-(((y - 0.25) / 0.5) ** 2)))
-    arms = 1.25 * _step(-0.18 - y, 0.07)
-    trunk = _step(half + arms - np.abs(x), 0.018) * (1 - 0.28 * _square(x / (half + 0.05)))
-    neck = np.maximum(np.abs(x) - 0.24, 0)
+    away = np.abs(x)
+    trunk = _step(half - away, 0.018) * (1 - 0.42 * _square(x / (half + 0.05)))
+    arm = 0.62 * _step(2.4 * (away - 0.80) - 0.28 - y, 0.05) * _step(away - 0.6, 0.03)
+    neck = np.maximum(away - 0.24, 0)
     shoulder = -1.12 + 0.62 * neck**0.75 + 0.9 * np.maximum(neck - 0.5, 0) ** 2
-    return trunk * _step(y - shoulder, 0.02)
+    return np.maximum(trunk, arm) * _step(y - shoulder, 0.02)
 
 
 def _lungs(anatomy: Anatomy, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,15 +169,17 @@ def _lungs(anatomy: Anatomy, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, 
 
 def _dome(anatomy: Anatomy, x: np.ndarray) -> np.ndarray:
     """Height of the diaphragm at each x."""
-    top = np.where(x < 0, *anatomy.dome)
+    left, right = anatomy.dome
+    top = left + (right - left) * _step(x, 0.06)
     return top + 1.15 * np.abs(np.abs(x) - 0.34) ** 2.1
 
 
 def _diaphragm(anatomy: Anatomy, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Liver and what lies below the domes, with the bubble of air in the stomach."""
     below = _step(y - _dome(anatomy, x), 0.010)
-    bubble = np.exp(-(((x - 0.40) / 0.13) ** 4) - ((y - anatomy.dome[1] - 0.15) / 0.085) ** 4)
-    return below * (1 - 3.0 * bubble)
+    across, down = (x - 0.40) / anatomy.bubble, (y - anatomy.dome[1] - 0.16) / 0.085
+    bubble = np.exp(-_square(_square(across) + _square(down)))
+    return below * (1 - 1.8 * bubble)
 
 
 def _heart(anatomy: Anatomy, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -194,42 +198,44 @@ def _bones(
     # One periodic function of height above a curve draws all ribs of a kind.
     back = (y - anatomy.rib_slope * (away - 0.22) ** 2) / anatomy.rib_spacing + anatomy.rib_phase
     front = (y - 0.55 * (0.75 - away)) / (1.2 * anatomy.rib_spacing) + 0.6 + anatomy.rib_phase
-    ribs = 0.125 * _band(back, 0.21) + 0.05 * _band(front, 0.2) * _step(away - 0.28, 0.05)
+    ribs = 0.17 * _band(back, 0.21) + 0.07 * _band(front, 0.2) * _step(away - 0.28, 0.05)
     ribs *= cage * _step(0.62 - y, 0.05) * _step(away - 0.08, 0.02)
-    edge = 0.09 * np.exp(-_square((wall + 0.035) / 0.022)) * _step(0.55 - y, 0.08)
+    edge = 0.14 * np.exp(-_square((wall + 0.035) / 0.022)) * _step(0.55 - y, 0.08)
     curve = anatomy.clavicle - 0.26 * (away - 0.1) + 0.035 * np.sin(7 * (away - 0.1))
     clavicle = _tube((y - curve) / 0.032) * _step(away - 0.09, 0.012) * _step(0.86 - away, 0.02)
     spine = np.exp(-((x / 0.105) ** 4)) * (0.75 + 0.25 * np.cos(2 * np.pi * y / 0.135))
     joint = np.exp(-((_square((away - 0.97) / 0.14) + _square((y + 0.52) / 0.16)) ** 2))
     blade = np.exp(-_square((away - 0.80 + 0.22 * y) / 0.035)) * np.exp(-_square((y + 0.28) / 0.3))
     windpipe = np.exp(-((x / 0.055) ** 4)) * _step(-0.28 - y, 0.05)
-    bones = ribs + edge + 0.16 * clavicle + 0.15 * spine + 0.13 * joint + 0.06 * blade
-    return anatomy.bone * bones - 0.13 * windpipe
+    bones = ribs + edge + 0.24 * clavicle + 0.24 * spine + 0.2 * joint + 0.1 * blade
+    return anatomy.bone * bones - 0.22 * windpipe
+
+
+_BRANCHES, _JOINTS = 18, 7  # of the vessels of one lung
 
 
 def _vessels(rng: np.random.Generator, size: int) -> np.ndarray:
     """Branches that leave the roots of both lungs and grow thinner, 0..1."""
-    scale = 2 if size < 512 else 1
-    side = size * scale
+    side = 2 * size  # drawn large and averaged, for smooth edges
     picture = Image.new("L", (side, side))
     pen = ImageDraw.Draw(picture)
     for sign in (-1, 1):
-        for _ in range(16):
-            point = np.array([0.17 * sign, 0.0]) + rng.normal(0, 0.035, 2)
-            angle = rng.uniform(-1.25, 1.35)
-            length, width = rng.uniform(0.25, 0.6), rng.uniform(0.020, 0.034)
-            for step in range(7):
-                angle += rng.normal(0, 0.16)
-                heading = np.array([np.cos(angle) * sign, np.sin(angle)])
-                ahead = point + heading * length / 7
-                ends = [tuple((end + 1) / 2 * side) for end in (point, ahead)]
-                share = 1 - step / 8
-                pen.line(ends, fill=int(210 * share), width=max(1, round(width * share * side / 2)))
-                point = ahead
-        centre = (np.array([0.18 * sign, 0.0]) + 1) / 2 * side
-        spread = np.array([0.035, 0.06]) * side / 2
-        pen.ellipse([*(centre - spread), *(centre + spread)], fill=200)
-    picture = picture.filter(ImageFilter.GaussianBlur(side * 0.0045)).resize((size, size))
+        root = np.array([0.17 * sign, 0.0])
+        angles = rng.uniform(-1.25, 1.35, (_BRANCHES, 1))
+        angles = angles + rng.normal(0, 0.17, (_BRANCHES, _JOINTS)).cumsum(axis=1)
+        lengths = rng.uniform(0.25, 0.62, (_BRANCHES, 1)) / _JOINTS
+        steps = np.stack([sign * np.cos(angles), np.sin(angles)], axis=2) * lengths[..., None]
+        starts = root + rng.normal(0, 0.03, (_BRANCHES, 1, 2))
+        points = np.concatenate([starts, starts + steps.cumsum(axis=1)], axis=1)
+        widths = rng.uniform(0.009, 0.017, _BRANCHES) * side
+        for path, width in zip(((points + 1) * side / 2).tolist(), widths, strict=True):
+            for joint in range(_JOINTS):
+                share = 1 - joint / (_JOINTS + 1)
+                ends = [*path[joint], *path[joint + 1]]
+                pen.line(ends, fill=int(200 * share), width=max(1, round(width * share)))
+        centre, spread = (root + 1) * side / 2, np.array([0.016, 0.032]) * side
+        pen.ellipse([*(centre - spread), *(centre + spread)], fill=150)
+    picture = picture.reduce(2).filter(ImageFilter.GaussianBlur(size * 0.005))
     return np.asarray(picture, dtype=np.float32) / 255
 
 
@@ -268,13 +274,13 @@ def _consolidation(
         inside, height = _step(fissure - y, 0.012), rng.uniform(-0.34, -0.22)
     else:
         inside, height = _step(y - fissure, 0.012), rng.uniform(0.12, 0.26)
-    centre = sign * rng.uniform(0.36, 0.48)
-    rx, ry = rng.uniform(0.20, 0.30), rng.uniform(0.20, 0.32)
+    centre = sign * rng.uniform(0.42, 0.54)
+    rx, ry = rng.uniform(0.21, 0.30), rng.uniform(0.22, 0.34)
     lobe = np.exp(-((_square((x - centre) / rx) + _square((y - height) / ry)) ** 2))
     size = x.size
     texture = 0.88 + 0.10 * _cloud(rng, size, 10) + 0.08 * _cloud(rng, size, 30)
     bronchi = 0.35 * _vessels(rng, size)
-    return np.clip(rng.uniform(0.72, 0.92) * lobe * inside * (texture - bronchi), 0, 1)
+    return np.clip(rng.uniform(0.8, 0.97) * lobe * inside * (texture - bronchi), 0, 1)
 
 
 OPACITIES: dict[str, Callable[..., np.ndarray]] = {
@@ -292,13 +298,14 @@ def _develop(rng: np.random.Generator, picture: np.ndarray, style: Style, size: 
     angle = np.deg2rad(rng.normal(0, 1.6))
     zoom = style.zoom * rng.uniform(0.97, 1.03)
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    middle = size / 2
+    margin = round(0.1 * size)  # continued, so that no corner of a turned film is empty
     dx, dy = rng.normal(0, 0.012 * size, 2)
+    middle, centre = size / 2, size / 2 + margin
     matrix = (
-        *(cos, -sin, middle - cos * (middle + dx) + sin * (middle + dy)),
-        *(sin, cos, middle - sin * (middle + dx) - cos * (middle + dy)),
+        *(cos, -sin, centre - cos * (middle + dx) + sin * (middle + dy)),
+        *(sin, cos, centre - sin * (middle + dx) - cos * (middle + dy)),
     )
-    film = Image.fromarray(picture.astype(np.float32))
+    film = Image.fromarray(np.pad(picture.astype(np.float32), margin, mode="edge"))
     film = film.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
     picture = np.clip(np.asarray(film), 0, 1) ** style.gamma
     picture = (picture - 0.5) * style.contrast * rng.uniform(0.94, 1.06) + 0.5

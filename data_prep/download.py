@@ -1,0 +1,92 @@
+"""Fetching a collection to prepare: the original project's, Kaggle's, or a dataset on the Hub."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from aihealth.errors import UserError
+from aihealth.hub import resolve
+
+# The collection that the original project ships: 1626 Covid, 1802 Normal, 1800 Pneumonia.
+KAGGLE_ID = "sachinkumar413/covid-pneumonia-normal-chest-xray-images"
+
+
+def download(
+    source: str, out: str | Path, *, url: str | None = None, name: str | None = None
+) -> str:
+    """Fetch a collection into `out`.
+
+    Args:
+        source: "original", "kaggle" or "hub".
+        out: folder to make; it must not exist.
+        url: address of the original project's git repository, for "original".
+        name: dataset id, for "hub" and, instead of `KAGGLE_ID`, for "kaggle".
+
+    Returns:
+        The revision or version that was fetched, "" where the source names none.
+
+    Raises:
+        UserError: a missing option, something in the way, or the network says no.
+    """
+    out = Path(out)
+    if out.exists():
+        raise UserError(f"{out} exists; choose another --out or remove it")
+    part = out.with_name(f"{out.name}.part-{os.getpid()}")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if source == "original":
+            revision = _clone(url, part)
+        elif source == "kaggle":
+            revision = _kaggle(name or KAGGLE_ID, part)
+        else:
+            revision = _hub(name, part)
+        part.rename(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return revision
+
+
+def _clone(url: str | None, folder: Path) -> str:
+    if not url:
+        raise UserError("download original needs --url, the address of its git repository")
+    if url.startswith("-"):
+        raise UserError(f"--url {url} is no address")
+    # Without a terminal prompt git fails instead of asking for a password.
+    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+    command = ["git", "clone", "--depth", "1", "--", url, str(folder)]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise UserError("git is not installed; install it, or download the zip file") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["git failed"]
+        raise UserError(f"git could not clone {url}: {lines[-1]}")
+    head = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    return subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _kaggle(name: str, folder: Path) -> str:
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise UserError("download kaggle needs kagglehub: pip install kagglehub") from error
+    try:
+        fetched = Path(kagglehub.dataset_download(name))
+    except Exception as error:  # kagglehub hands through whatever its HTTP client raises.
+        raise UserError(f"Kaggle did not give {name}: {_first_line(error)}") from error
+    shutil.copytree(fetched, folder)  # kagglehub keeps its own copy in its cache.
+    return fetched.name
+
+
+def _hub(name: str | None, folder: Path) -> str:
+    if not name:
+        raise UserError("download hub needs --id, a dataset id such as org/name")
+    fetched, revision = resolve(name, repo_type="dataset")
+    shutil.copytree(fetched, folder)  # The Hub's cache keeps its own copy.
+    return revision or ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
