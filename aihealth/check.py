@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
-from aihealth import release
+from aihealth import card, images, release
 from aihealth.errors import UserError
 
 TOLERANCE = 1e-3
@@ -20,6 +20,7 @@ REQUIRED = (
     release.METRICS,
     release.PROVENANCE,
     release.HANDLER,
+    card.EXAMPLE,
     *(f"aihealth/{name}" for name in release.SERVING_MODULES),
 )
 
@@ -55,7 +56,8 @@ def check_release(folder: str | Path) -> dict[str, float]:
     if missing:
         raise UserError(f"{folder} is not a whole release: {', '.join(missing)} missing")
     _only_keras_layers(folder)
-    pixels = np.asarray(drawn_image(config.input_size))
+    with Image.open(folder / card.EXAMPLE) as example:
+        pixels = images.prepare(example, config.input_size)
     x = np.repeat(pixels[None, :, :, None], 3, axis=-1).astype("float32")
     answers = {
         **_keras(folder, x),
@@ -76,25 +78,6 @@ def check_release(folder: str | Path) -> dict[str, float]:
                 "export the release again with train.py"
             )
     return differences
-
-
-def drawn_image(size: int) -> Image.Image:
-    """A grey picture with the outlines of a chest film, drawn; always the same.
-
-    Args:
-        size: side of the square, pixels.
-    """
-    side = 512
-    image = Image.new("L", (side, side), 20)
-    draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle((50, 40, 462, 512), 120, fill=150)
-    for left in (105, 285):
-        draw.ellipse((left, 100, left + 125, 410), fill=60)
-    draw.rectangle((240, 20, 272, 512), fill=190)
-    draw.ellipse((215, 260, 345, 420), fill=175)
-    for rib in range(110, 400, 42):
-        draw.arc((80, rib, 432, rib + 150), 195, 345, fill=130, width=9)
-    return image.filter(ImageFilter.GaussianBlur(6)).resize((size, size))
 
 
 def _only_keras_layers(folder: Path) -> None:

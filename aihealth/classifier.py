@@ -128,7 +128,7 @@ class Classifier:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             force_download=force_download,
-            allow_patterns=[release.CONFIG, release.LITERT, release.OOD, release.METRICS],
+            allow_patterns=list(release.SERVING_FILES),
         )
         return cls(folder, revision=commit, num_threads=num_threads)
 

@@ -156,13 +156,17 @@ def from_pretrained_keras(
 def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
     """The folder that is meant, or None where a repo id is meant.
 
+    The folder of a run stands for the release in it.
+
     Raises:
         UserError: it reads like a path, and there is no such folder.
     """
     text = os.fspath(repo_id_or_folder)
     path = Path(text).expanduser()
     if path.is_dir():
-        return path
+        inside = path / release.RELEASE
+        is_run = not (path / release.CONFIG).exists() and (inside / release.CONFIG).exists()
+        return inside if is_run else path
     if path.exists():
         raise UserError(f"{text} is a file; a folder or a repo id such as org/name is needed")
     if isinstance(repo_id_or_folder, Path) or text.startswith((".", "~", "/", "\\")):

@@ -1,14 +1,23 @@
 """What `push_to_hub.py` does: check, compare, lay out, send."""
 
 import argparse
+import dataclasses
 import tempfile
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from aihealth import card, check, hub, publish, release, stage
+from aihealth import card, check, gate, hub, parquet, publish, release, stage
+from aihealth.classifier import Classifier
 from aihealth.errors import UserError
+from data_prep.manifest import read_manifest
+
+PAID_SPACES = (
+    "the Hub asks for a paid account (402): since July 2026 a Gradio Space on cpu-basic needs PRO, "
+    "Team or Enterprise; free for everyone are static Spaces and `python space/app.py` on a machine "
+    "of your own, and paid hardware needs only a payment method: --hardware cpu-upgrade"
+)
 
 
 def publish_model(args: argparse.Namespace) -> None:
@@ -17,7 +26,7 @@ def publish_model(args: argparse.Namespace) -> None:
     Raises:
         UserError: whatever stands against it, before anything is uploaded.
     """
-    folder = Path(args.release)
+    folder = hub.local_folder(Path(args.release))
     config = release.ReleaseConfig.load(folder)
     version = publish.check_tag(args.tag) if args.tag else None
     if args.tag and args.create_pr:
@@ -36,6 +45,7 @@ def publish_model(args: argparse.Namespace) -> None:
         print(f"checking that {folder} loads everywhere ...", flush=True)
         for name, difference in check.check_release(folder).items():
             print(f"  {name}: within {difference:.1e} of Keras")
+        description = _pass_gate(args, folder, remote, api)
         metrics = release.read_json(folder / release.METRICS)
         entry = card.Entry(
             fingerprint=fingerprint,
@@ -43,6 +53,7 @@ def publish_model(args: argparse.Namespace) -> None:
             summary=args.message or f"{config.arch} trained on {', '.join(config.sources)}.",
             version=version,
             balanced_accuracy=card.overall_text(metrics.get("test")),
+            allowed_regression=args.allow_regression if description else None,
         )
         history = [entry, *history]
     elif version and history[0].version not in (None, version):
@@ -51,7 +62,7 @@ def publish_model(args: argparse.Namespace) -> None:
             "give it a second name"
         )
     elif version:
-        history = [card.dataclasses.replace(history[0], version=version), *history[1:]]
+        history = [dataclasses.replace(history[0], version=version), *history[1:]]
 
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
@@ -62,6 +73,116 @@ def publish_model(args: argparse.Namespace) -> None:
         with hub.hub_errors(args.repo_id):
             api.create_tag(args.repo_id, tag=args.tag, revision=commit)
         print(f"tagged {args.tag}")
+
+
+def publish_space(args: argparse.Namespace) -> None:
+    """The page for a published model, pinned to the commit that it is tried with here.
+
+    Raises:
+        UserError: whatever stands against it, before anything is uploaded.
+    """
+    examples = Path(args.examples) if args.examples else None
+    if examples is not None and not examples.is_dir():
+        raise UserError(f"--examples {examples} is not a folder")
+    publish.check_repo_id(args.model_id)
+    api = _connect(args)
+    remote = _look(api, args, "space")
+    model, commit = hub.resolve(
+        args.model_id,
+        revision=args.revision,
+        token=api.token,
+        allow_patterns=[*release.SERVING_FILES, card.EXAMPLE],
+    )
+    if commit is None:
+        raise UserError(f"--model-id {args.model_id} is a folder; a Space serves a published model")
+    print(f"trying {args.model_id} at {commit[:8]} ...", flush=True)
+    Classifier(model).predict(model / card.EXAMPLE)
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary)
+        stage.stage_space(staged, args.model_id, commit, model, examples, args.hardware)
+        message = args.message or f"Serve {args.model_id} at {commit[:8]}"
+        try:
+            _send(
+                api,
+                args,
+                "space",
+                staged,
+                remote,
+                message,
+                space_sdk="gradio",
+                space_hardware=args.hardware,
+            )
+        except UserError as error:
+            cause = error.__context__
+            if isinstance(cause, HfHubHTTPError) and cause.response.status_code == 402:
+                raise UserError(PAID_SPACES) from None
+            raise
+
+
+def publish_dataset(args: argparse.Namespace) -> None:
+    """A prepared dataset becomes a dataset repo: Parquet with embedded images, and a card.
+
+    Raises:
+        UserError: whatever stands against it, before anything is uploaded.
+    """
+    data = Path(args.data)
+    read_manifest(data)
+    api = _connect(args)
+    remote = _look(api, args, "dataset")
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary)
+        parquet.stage_dataset(data, staged, args.repo_id, args.license)
+        _send(api, args, "dataset", staged, remote, args.message or f"Publish {data.name}")
+
+
+def _pass_gate(
+    args: argparse.Namespace, folder: Path, remote: publish.Remote | None, api: HfApi
+) -> str:
+    """Compare with the version on the Hub; returns the comparison, "" for a first publication.
+
+    Raises:
+        UserError: the new version is worse, or it cannot be told and no reason was given.
+    """
+    if remote is None or release.LITERT not in remote.hashes:
+        return ""
+    allowed = args.allow_regression
+    try:
+        data = args.gate_data or _training_data(folder)
+        old, _ = hub.resolve(
+            args.repo_id,
+            revision=remote.commit,
+            token=api.token,
+            allow_patterns=list(release.SERVING_FILES),
+        )
+        print(f"comparing with the version on the Hub on {data} ...", flush=True)
+        found = gate.compare(old, folder, data)
+    except UserError as error:
+        if not allowed:
+            raise
+        return f"The two versions could not be compared ({error}). Allowed: {allowed}"
+    table = found.table(allowed)
+    print(table)
+    if found.worse and not allowed:
+        raise UserError(
+            f"this version is worse than the one on the Hub on {', '.join(found.worse)}: train a "
+            'better one, or say why with --allow-regression "reason"'
+        )
+    return table
+
+
+def _training_data(folder: Path) -> str:
+    """The data that a release was trained on, whose test split no version has seen.
+
+    Raises:
+        UserError: it was several, or a folder that this machine does not have.
+    """
+    rows = release.read_json(folder / release.PROVENANCE).get("data") or []
+    if len(rows) == 1 and rows[0].get("repo_id"):
+        return rows[0]["repo_id"]
+    raise UserError(
+        "the repo already holds a version: say with --gate-data DIR_OR_REPO on which test data "
+        "the two are to be compared"
+    )
 
 
 def _connect(args: argparse.Namespace) -> HfApi:

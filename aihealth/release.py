@@ -12,6 +12,7 @@ from typing import Any
 from aihealth.errors import UserError
 
 # === File names ===
+RELEASE = "release"  # of the folder itself, in that of the run that made it
 CONFIG = "aihealth.json"  # Keras owns the name config.json.
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
 SAVED_MODEL_FILES = ("saved_model.pb", "keras_metadata.pb", "variables")
@@ -23,6 +24,9 @@ CARD = "README.md"
 HANDLER = "handler.py"
 FIGURES = "figures"
 HISTORY = "history.json"
+
+# What `aihealth.Classifier` downloads, and a Space preloads.
+SERVING_FILES = (CONFIG, LITERT, OOD, METRICS)
 
 # Modules of `aihealth` that serving needs; they travel with a Space and with a model repo.
 SERVING_MODULES = (

@@ -7,13 +7,15 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from aihealth import card, check, release
+from huggingface_hub import SpaceCard
+
+from aihealth import card, images, release
+from aihealth.errors import UserError
 from aihealth.hub import file_sha256
 from aihealth.publish import folder_files
 
-REQUIREMENTS = "requirements.txt"
-# What Inference Endpoints installs before it imports `handler.py`.
-SERVING_REQUIREMENTS = "ai-edge-litert>=2.1\nhuggingface_hub>=1.31,<3\nnumpy>=2\npillow>=11.3\n"
+SPACE = Path(__file__).resolve().parent.parent / "space"
+REQUIREMENTS = "requirements.txt"  # of a Space, and what Inference Endpoints installs first
 # Written at publication, so they are no part of what makes a release that release.
 _WRITTEN_HERE = (release.CARD, card.CHANGELOG, card.EXAMPLE, REQUIREMENTS)
 
@@ -31,18 +33,63 @@ def stage_model(
         version: semantic version, None when it is published without a tag.
     """
     for name, path in folder_files(folder).items():
-        target = into / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        _copy(path, into / name)
     config = release.ReleaseConfig.load(folder)
     config.version = version
     config.save(into)
     card.write_changelog(into / card.CHANGELOG, history)
-    (into / REQUIREMENTS).write_text(SERVING_REQUIREMENTS, encoding="utf-8")
-    example = into / card.EXAMPLE
-    example.parent.mkdir(exist_ok=True)
-    check.drawn_image(256).save(example)
+    needed = (SPACE / REQUIREMENTS).read_text(encoding="utf-8").splitlines(keepends=True)
+    # The handler needs what the page needs; the remarks are about the page.
+    (into / REQUIREMENTS).write_text("".join(line for line in needed if not line.startswith("#")))
     card.render(into, repo_id, history).save(into / release.CARD)
+
+
+def stage_space(
+    into: Path, model_id: str, commit: str, model: Path, examples: Path | None, hardware: str | None
+) -> None:
+    """Lay out a Space: the page, the modules it needs, and the model it falls back on.
+
+    Its README pins the commit of the model, which the Space's builder puts into the image, so
+    that a new version of the model reaches the page only when somebody publishes the Space anew.
+
+    Args:
+        into: an empty folder.
+        model_id: the model repo.
+        commit: of the model repo, 40 hex digits.
+        model: that commit, downloaded; it travels along for when the Hub cannot be reached.
+        examples: images of the publisher's own, None for drawn ones.
+        hardware: suggested to those who duplicate the Space.
+
+    Raises:
+        UserError: `examples` holds no image.
+    """
+    for name, path in folder_files(SPACE).items():
+        _copy(path, into / name)
+    for name in release.SERVING_MODULES:
+        _copy(Path(__file__).parent / name, into / "aihealth" / name)
+    for name in release.SERVING_FILES:
+        if (model / name).is_file():
+            _copy(model / name, into / "release" / name)
+    if examples is not None:
+        own = [path for path in sorted(examples.glob("*")) if images.suffix_is_image(path)]
+        if not own:
+            raise UserError(f"--examples {examples} holds no image")
+        shutil.rmtree(into / "examples", ignore_errors=True)
+        for path in own:
+            images.decode(path)
+            _copy(path, into / "examples" / path.name)
+    page = SpaceCard.load(into / release.CARD)
+    files = [name for name in release.SERVING_FILES if (model / name).is_file()]
+    page.data["models"] = [model_id]
+    page.data["preload_from_hub"] = [f"{model_id} {','.join(files)} {commit}"]
+    if hardware:
+        page.data["suggested_hardware"] = hardware
+    page.save(into / release.CARD)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def fingerprint(folder: Path) -> str:
