@@ -60,9 +60,10 @@ class Hub:
     def __init__(self, store: Path, sock: socket.socket | None = None, home: Path | None = None):
         self.store = Store(store)
         self.home = home or Path(store) / "home"
-        # Large files live on another host, as on the real Hub: no token may travel there.
+        # Large files live under another host name, as on the real Hub: no token may travel there.
         self.sockets = [sock or bind(), bind()]
-        self.endpoint, self.cdn = map(address, self.sockets)
+        self.endpoint = address(self.sockets[0])
+        self.cdn = address(self.sockets[1]).replace("127.0.0.1", "localhost")
         self.users = {
             self.token: User("tester", "write"),
             self.read_token: User("tester", "read"),
@@ -188,6 +189,6 @@ def client_env(endpoint: str, home: Path, token: str | None = None) -> dict[str,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-        "NO_PROXY": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
     }
     return env | ({"HF_TOKEN": token} if token else {})
