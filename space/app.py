@@ -7,36 +7,42 @@
 The page, the API (`/predict`, `/predict_batch`) and the MCP tools are the same two functions.
 Settings are environment variables; README.md beside this file lists them.
 """
-# ruff: noqa: E402  (the checkout's package is put on the path before it is imported)
+# ruff: noqa: E402  (what must be set before an import stands before it)
 
-import functools
 import importlib.util
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import gradio as gr
 
 HERE = Path(__file__).resolve().parent
 if (HERE.parent / "aihealth").is_dir():  # a checkout; a published Space has the package beside it
     sys.path.insert(0, str(HERE.parent))
 
+import privacy
+
+UPLOADS = privacy.use_private_folder()  # before Gradio reads where to put uploads
+
 import batch
+import gradio as gr
+import guide
 import looks
+import overlay
 import render
 import startup
 import texts
 
-from aihealth import Prediction
-from aihealth.images import MAX_BYTES, ImageError
+from aihealth import Prediction, images
 
 # === Settings ===
 DELETE_EVERY = int(os.environ.get("DELETE_EVERY", 600))  # seconds
 DELETE_AFTER = int(os.environ.get("DELETE_AFTER", 1800))
 THREADS = os.cpu_count() or 2
-EXAMPLES = sorted((HERE / "examples").glob("*.*"))
+EXAMPLES = [path for path in sorted(HERE.glob("examples/*")) if images.suffix_is_image(path)]
+DRAWN = "drawn-"  # names of examples that docs/examples.py drew
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
 
+MCP = importlib.util.find_spec("mcp") is not None  # Spaces install it with Gradio
 PROGRESS = gr.Progress()
 SERVED = startup.serve(startup.wanted(os.environ), startup.shipped_release())
 
@@ -70,8 +76,7 @@ def predict_batch(files: list[dict]) -> list[dict]:
     Returns:
         One object an image: `file` (its name), what `predict` returns, and `error`.
     """
-    rows = _read_all(files, gr.Progress())
-    return [{**row.to_dict(), **_identity()} for row in rows]
+    return [{**row.to_dict(), **_identity()} for row in _rows(_uploads(files))]
 
 
 def show(image: dict, request: gr.Request) -> tuple[str, str, None]:
@@ -79,9 +84,13 @@ def show(image: dict, request: gr.Request) -> tuple[str, str, None]:
     return *_film_and_panel(image["path"], texts.language_of(request)), None
 
 
-def show_example(path: Path, request: gr.Request) -> tuple[str, str]:
-    """The page's answer for an example that travels with it."""
-    return _film_and_panel(path, texts.language_of(request))
+def example_shower(path: Path) -> Callable[[gr.Request], tuple[str, str]]:
+    """A function that gives the page's answer for an example that travels with it."""
+
+    def show_example(request: gr.Request) -> tuple[str, str]:
+        return _film_and_panel(path, texts.language_of(request))
+
+    return show_example
 
 
 def show_batch(
@@ -89,7 +98,11 @@ def show_batch(
 ) -> tuple[str, None]:
     """The page's table for many images."""
     language = texts.language_of(request)
-    rows = _read_all(files, progress, texts.say("reading", language))
+    uploads = _uploads(files)
+    steps = progress.tqdm(
+        _rows(uploads), total=batch.count_images(uploads), desc=texts.say("reading", language)
+    )
+    rows = list(steps)
     return render.table(rows, SERVED.classifier.classes, language), None
 
 
@@ -104,15 +117,15 @@ def _film_and_panel(path: str | Path, language: str) -> tuple[str, str]:
     )
 
 
-def _read_all(files: list[dict], progress: gr.Progress, what: str = "") -> list[batch.Row]:
-    uploads = [(file.get("orig_name") or "image", file["path"]) for file in files or []]
+def _uploads(files: list[dict] | None) -> list[tuple[str, str]]:
+    """Pairs of the visitor's file name and the path where the file lies."""
+    return [(file.get("orig_name") or "image", file["path"]) for file in files or []]
+
+
+def _rows(uploads: list[tuple[str, str]]) -> Iterator[batch.Row]:
     _require_model()
-    contents = batch.contents(uploads)
-    total = batch.count_images(uploads)
-    return [
-        batch.read(SERVED.classifier, name, content)
-        for name, content in progress.tqdm(contents, total=total, desc=what, unit="")
-    ]
+    for name, content in batch.contents(uploads):
+        yield batch.read(SERVED.classifier, name, content)
 
 
 def _classify(path: str | Path) -> Prediction:
@@ -120,7 +133,7 @@ def _classify(path: str | Path) -> Prediction:
     _require_model()
     try:
         return SERVED.classifier.predict(path)
-    except ImageError as error:
+    except images.ImageError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
 
@@ -145,18 +158,15 @@ def build() -> gr.Blocks:
             "html_header": render.page_part("header", language, drawn=drawn),
             "html_upload": render.hint("upload", language),
             "html_upload_many": render.hint("upload_many", language),
-            "html_examples": render.hint("examples", language),
+            "html_examples": render.hint(_examples_text(), language),
+            "html_api": render.page_part("api", language, examples=guide.examples(MCP)),
             "html_footer": render.page_part("footer", language),
             "html_trust": render.trust(SERVED, language),
         }
         for language in texts.LANGUAGES
     }
     i18n = gr.I18n(**parts)
-    with gr.Blocks(
-        title=texts.EN["title"],
-        analytics_enabled=False,
-        delete_cache=(DELETE_EVERY, DELETE_AFTER),
-    ) as page:
+    with gr.Blocks(title=texts.EN["title"], analytics_enabled=False) as page:
         gr.HTML(i18n("html_header"), apply_default_css=False)
         with gr.Tab(i18n("tab_one"), visible=SERVED.classifier is not None):
             with gr.Row(elem_id="one"):
@@ -166,18 +176,14 @@ def build() -> gr.Blocks:
                     upload = gr.File(show_label=False, elem_id="upload", height=120)
                     gr.HTML(i18n("html_examples"), elem_id="examples-hint", visible=bool(EXAMPLES))
                     with gr.Row(elem_id="examples"):
-                        buttons = [gr.Button(path.stem, icon=path) for path in EXAMPLES]
+                        buttons = [_example_button(path) for path in EXAMPLES]
                 with gr.Column(scale=5, min_width=320):
                     panel = gr.HTML("", elem_id="panel", apply_default_css=False)
                     gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
             upload.upload(show, upload, [film, panel, upload], show_progress_on=panel, **QUIET)
             for path, button in zip(EXAMPLES, buttons, strict=True):
                 button.click(
-                    functools.partial(show_example, path),
-                    None,
-                    [film, panel],
-                    show_progress_on=panel,
-                    **QUIET,
+                    example_shower(path), None, [film, panel], show_progress_on=panel, **QUIET
                 )
         with gr.Tab(i18n("tab_many"), visible=SERVED.classifier is not None):
             gr.HTML(i18n("html_upload_many"), apply_default_css=False)
@@ -186,6 +192,8 @@ def build() -> gr.Blocks:
             )
             table = gr.HTML("", elem_id="table", apply_default_css=False)
             many.upload(show_batch, many, [table, many], show_progress_on=table, **QUIET)
+        with gr.Tab(i18n("tab_api"), visible=SERVED.classifier is not None):
+            gr.HTML(i18n("html_api"), elem_id="api", apply_default_css=False)
         if SERVED.classifier is None:
             gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
         _endpoint(predict, gr.File(visible=False), "predict")
@@ -194,6 +202,19 @@ def build() -> gr.Blocks:
     page.queue(max_size=QUEUE, default_concurrency_limit=THREADS)
     page.i18n_texts = i18n
     return page
+
+
+def _examples_text() -> str:
+    drawn = all(path.name.startswith(DRAWN) for path in EXAMPLES)
+    return "examples" if drawn else "examples_own"
+
+
+def _example_button(path: Path) -> gr.Button:
+    """A picture to click: "drawn-1-Normal.png" is called "Normal", others as their file is."""
+    label = path.stem.split("-", 2)[-1] if path.name.startswith(DRAWN) else path.stem
+    picture = overlay.film_url(images.decode(path), overlay.EXAMPLE_SIDE)
+    # As a data URL, because the file of an icon would be swept away with the uploads.
+    return gr.Button(label, icon={"path": path.name, "url": picture})
 
 
 def _endpoint(function: object, source: gr.File, name: str) -> None:
@@ -205,16 +226,17 @@ def _endpoint(function: object, source: gr.File, name: str) -> None:
 def main() -> None:
     """Serve the page."""
     page = build()
+    privacy.keep_clean(UPLOADS, DELETE_EVERY, DELETE_AFTER)
     page.launch(
         theme=looks.theme(),
         css=looks.css(),
         head=looks.head(),
         i18n=page.i18n_texts,
-        max_file_size=MAX_BYTES,
+        max_file_size=images.MAX_BYTES,
         run_history=False,
         ssr_mode=False,
         footer_links=["settings"],
-        mcp_server=importlib.util.find_spec("mcp") is not None,
+        mcp_server=MCP,
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 FILM_SIDE = 1280  # enough to zoom; a 43 cm film at 3000 px would be 9 MB of page
-THUMBNAIL_SIDE = 72
+THUMBNAIL_SIDE = 96
+EXAMPLE_SIDE = 224
 MAP_SIDE = 224
 
 # Black body colours (dark red, orange, pale yellow): order is seen without hue, also by people

@@ -20,7 +20,7 @@ EN = {
     "upload": "<strong>Your radiograph</strong>: drop, paste or choose a file. PNG, JPEG, TIFF or "
     "DICOM, up to 50 MB.",
     "examples": "Or try an example. These are drawn, not taken of anyone.",
-    "example": "Drawn film {number}",
+    "examples_own": "Or try an example from the publisher of this page.",
     "image_alt": "The image, in grey levels, {width} by {height} pixels",
     "most_like": "Most like",
     "not_sure": "Not sure",
@@ -69,10 +69,17 @@ EN = {
     "release that came with this page answers.",
     "no_model": "No model is loaded",
     "no_model_text": "This page cannot answer until its publisher mends this:",
+    # === API ===
+    "api_lead": "The same answers for programs. A request with an image answers with JSON: label, "
+    "three probabilities, whether it is a chest radiograph, whether the model abstains, and the "
+    "model's revision.",
+    "api_python": "Python",
+    "api_curl": "curl: one image",
+    "api_mcp": "MCP: tools for language models",
+    "api_schema": "All endpoints in machine-readable form",
     # === Many images ===
     "upload_many": "<strong>Many radiographs</strong>: drop or choose several files or a ZIP, "
     "up to 200 images at once.",
-    "run_many": "Read all",
     "reading": "Reading images",
     "file": "File",
     "answer": "Answer",
@@ -101,6 +108,7 @@ FR = {
     "gardé pour l’entraînement ni transmis. Retirez tout de même noms et dates de vos images.",
     "upload": "<strong>Votre radiographie</strong> : déposez, collez ou choisissez un fichier. "
     "PNG, JPEG, TIFF ou DICOM, 50 Mo au plus.",
+    "examples_own": "Ou essayez un exemple fourni par l’éditeur de cette page.",
     "examples": "Ou essayez un exemple. Ce sont des dessins, pas des clichés de quelqu’un.",
     "example": "Cliché dessiné {number}",
     "image_alt": "L’image, en niveaux de gris, {width} sur {height} pixels",
@@ -150,9 +158,15 @@ FR = {
     "version livrée avec la page répond.",
     "no_model": "Aucun modèle n’est chargé",
     "no_model_text": "Cette page ne peut pas répondre tant que ceci n’est pas corrigé :",
+    "api_lead": "Les mêmes réponses pour des programmes. Une requête avec une image renvoie du "
+    "JSON : classe, trois probabilités, si c’est une radiographie du thorax, si le modèle "
+    "s’abstient, et la révision du modèle.",
+    "api_python": "Python",
+    "api_curl": "curl : une image",
+    "api_mcp": "MCP : des outils pour modèles de langage",
+    "api_schema": "Tous les points d’accès sous forme lisible par machine",
     "upload_many": "<strong>Plusieurs radiographies</strong> : déposez ou choisissez des fichiers "
     "ou un ZIP, 200 images au plus.",
-    "run_many": "Tout lire",
     "reading": "Lecture des images",
     "file": "Fichier",
     "answer": "Réponse",
