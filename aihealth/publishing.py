@@ -15,8 +15,8 @@ from data_prep.manifest import read_manifest
 
 PAID_SPACES = (
     "the Hub asks for a paid account (402): since July 2026 a Gradio Space on cpu-basic needs PRO, "
-    "Team or Enterprise; free for everyone are static Spaces and `python space/app.py` on a machine "
-    "of your own, and paid hardware needs only a payment method: --hardware cpu-upgrade"
+    "Team or Enterprise; free for everyone are static Spaces and `python space/app.py` on your own "
+    "machine, and paid hardware needs only a payment method: --hardware cpu-upgrade"
 )
 
 
@@ -45,7 +45,7 @@ def publish_model(args: argparse.Namespace) -> None:
         print(f"checking that {folder} loads everywhere ...", flush=True)
         for name, difference in check.check_release(folder).items():
             print(f"  {name}: within {difference:.1e} of Keras")
-        description = _pass_gate(args, folder, remote, api)
+        description, reason = _pass_gate(args, folder, remote, api)
         metrics = release.read_json(folder / release.METRICS)
         entry = card.Entry(
             fingerprint=fingerprint,
@@ -53,7 +53,7 @@ def publish_model(args: argparse.Namespace) -> None:
             summary=args.message or f"{config.arch} trained on {', '.join(config.sources)}.",
             version=version,
             balanced_accuracy=card.overall_text(metrics.get("test")),
-            allowed_regression=args.allow_regression if description else None,
+            allowed_regression=reason,
         )
         history = [entry, *history]
     elif version and history[0].version not in (None, version):
@@ -137,14 +137,18 @@ def publish_dataset(args: argparse.Namespace) -> None:
 
 def _pass_gate(
     args: argparse.Namespace, folder: Path, remote: publish.Remote | None, api: HfApi
-) -> str:
-    """Compare with the version on the Hub; returns the comparison, "" for a first publication.
+) -> tuple[str, str | None]:
+    """Compare with the version on the Hub.
+
+    Returns:
+        The comparison as Markdown, "" for a first publication; and why it is published although
+        it is worse, None where it is not.
 
     Raises:
         UserError: the new version is worse, or it cannot be told and no reason was given.
     """
     if remote is None or release.LITERT not in remote.hashes:
-        return ""
+        return "", None
     allowed = args.allow_regression
     try:
         data = args.gate_data or _training_data(folder)
@@ -159,7 +163,7 @@ def _pass_gate(
     except UserError as error:
         if not allowed:
             raise
-        return f"The two versions could not be compared ({error}). Allowed: {allowed}"
+        return f"The two versions could not be compared ({error}). Allowed: {allowed}", allowed
     table = found.table(allowed)
     print(table)
     if found.worse and not allowed:
@@ -167,7 +171,7 @@ def _pass_gate(
             f"this version is worse than the one on the Hub on {', '.join(found.worse)}: train a "
             'better one, or say why with --allow-regression "reason"'
         )
-    return table
+    return table, allowed if found.worse else None
 
 
 def _training_data(folder: Path) -> str:
