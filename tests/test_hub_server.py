@@ -207,13 +207,16 @@ def test_a_pull_request_can_be_opened_commented_and_closed(api, repo):
     assert [d.status for d in api.get_repo_discussions(repo)] == ["closed"]
 
 
-def test_a_stranger_may_propose_but_not_push(repo, hub):
+def test_a_stranger_may_propose_but_not_push(api, repo, hub):
     stranger = HfApi(hub.endpoint, token=hub.stranger_token)
     with pytest.raises(HfHubHTTPError) as error:
         publish(stranger, repo, a_txt="1")
     assert error.value.response.status_code == 403
-    info = stranger.create_commit(repo, [add("a", "1")], commit_message="m", create_pr=True)
-    assert info.pr_num == 1
+    operations = [add("a", "1"), add("w.bin", "2")]
+    info = stranger.create_commit(repo, operations, commit_message="m", create_pr=True)
+    stranger.create_commit(repo, [add("b", "3")], commit_message="m", revision=info.pr_revision)
+    files = api.list_repo_files(repo, revision="refs/pr/1")
+    assert files == [".gitattributes", "a", "b", "w.bin"]
 
 
 # Listing and downloading
@@ -313,6 +316,8 @@ def test_a_space_keeps_its_settings_and_goes_through_its_stages(api, hub, repo_i
     stages = [api.get_space_runtime(repo_id).stage for _ in range(4)]
     assert stages == ["BUILDING", "APP_STARTING", "RUNNING", "RUNNING"]
     assert api.request_space_hardware(repo_id, "t4-small").requested_hardware == "t4-small"
+    hub.space_log = ["Downloading", "Running"]
+    assert list(api.fetch_space_logs(repo_id)) == ["Downloading", "Running"]
     assert api.pause_space(repo_id).stage == "PAUSED"
     assert api.restart_space(repo_id).stage == "BUILDING"
 

@@ -32,6 +32,7 @@ SWITCHES = {
     "multipart": None,  # bytes from which LFS uploads come in parts of this size
     "paid_spaces": False,  # 402 for Spaces that run code
     "space_stages": ("BUILDING", "RUNNING"),  # what a Space goes through, one per look
+    "space_log": (),  # lines of the log of every Space
     "xet": True,  # False: a Hub without Xet storage
 }
 

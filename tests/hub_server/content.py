@@ -24,7 +24,7 @@ REGULAR_LIMIT = 10 << 20  # bytes that a file may have in git itself
 
 @route("POST", "/api/{t}/{R}/preupload/{rev}")
 async def preupload(hub, request: Request, type: str, id: str, rev: str) -> dict:
-    repo = access_for_commit(hub, request, type, id)
+    repo = access_for_commit(hub, request, type, id, rev)
     present = hub.store.files(repo, rev)
     suffixes = suffixes_in_lfs(type)
 
@@ -55,10 +55,8 @@ async def preupload(hub, request: Request, type: str, id: str, rev: str) -> dict
 async def lfs_batch(hub, request: Request, type: str, id: str) -> JSONResponse:
     data = await payload(request)
     upload = data["operation"] == "upload"
-    if upload:
-        access_for_commit(hub, request, type, id)
-    else:
-        find_repo(hub, request, type, id, "read")
+    # Whether the files end in a pull request is not known yet.
+    find_repo(hub, request, type, id, "propose" if upload else "read")
     answer = {
         "transfer": "basic",
         "objects": [lfs_actions(hub, o, upload) for o in data["objects"]],
@@ -131,16 +129,16 @@ async def lfs_verify(hub, request: Request) -> dict:
 # Commits
 
 
-def access_for_commit(hub, request: Request, type: str, id: str) -> Repo:
+def access_for_commit(hub, request: Request, type: str, id: str, rev: str) -> Repo:
     """Everybody with a write token may open a pull request, and then add to it."""
-    propose = flag(request, "create_pr")
+    propose = flag(request, "create_pr") or rev.startswith("refs/pr/")
     return find_repo(hub, request, type, id, "propose" if propose else "write")
 
 
 @route("POST", "/api/{t}/{R}/commit/{rev}")
 async def commit(hub, request: Request, type: str, id: str, rev: str) -> dict:
     lines = [json.loads(line) for line in (await request.body()).splitlines() if line.strip()]
-    repo = access_for_commit(hub, request, type, id)
+    repo = access_for_commit(hub, request, type, id, rev)
     if not repo.is_head(rev):
         raise revision_not_found(rev)
     header = next(line["value"] for line in lines if line["key"] == "header")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from starlette.requests import Request
+from starlette.responses import Response
 
 from .routing import find_repo, payload, route
 from .store import HubError, Repo, now
@@ -45,6 +48,14 @@ def runtime(hub, request: Request, id: str) -> dict:
         del repo.stages[0]
     hub.store.save(repo)
     return answer
+
+
+@route("GET", "/api/spaces/{R}/logs/(?P<what>build|run)")
+def logs(hub, request: Request, id: str, what: str) -> Response:
+    repo = find_repo(hub, request, "spaces", id, "write")
+    events = [json.dumps({"data": line, "timestamp": repo.created}) for line in hub.space_log]
+    text = "".join(f"data: {event}\n\n" for event in events)
+    return Response(text, media_type="text/event-stream")
 
 
 @route("POST", "/api/spaces/{R}/(?P<what>hardware|sleeptime|restart|pause)")
