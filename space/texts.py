@@ -110,7 +110,6 @@ FR = {
     "PNG, JPEG, TIFF ou DICOM, 50 Mo au plus.",
     "examples_own": "Ou essayez un exemple fourni par l’éditeur de cette page.",
     "examples": "Ou essayez un exemple. Ce sont des dessins, pas des clichés de quelqu’un.",
-    "example": "Cliché dessiné {number}",
     "image_alt": "L’image, en niveaux de gris, {width} sur {height} pixels",
     "most_like": "Ressemble le plus à",
     "not_sure": "Incertain",

@@ -1,0 +1,122 @@
+"""The Space as a process, for tests: started as a visitor's host starts it."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SPACE = ROOT / "space"
+RELEASE = ROOT / "release"
+
+if str(SPACE) not in sys.path:
+    sys.path.insert(0, str(SPACE))
+
+
+class SpaceApp:
+    """`python space/app.py` on a free port; use it as a context."""
+
+    def __init__(self, folder: Path, app: Path = SPACE / "app.py", **environ: str):
+        self.uploads = folder / "uploads"
+        self.log = folder / "log.txt"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._app = app
+        self._environ = {
+            **{k: v for k, v in os.environ.items() if k not in ("MODEL_ID", "MODEL_REVISION")},
+            "MODEL_ID": str(RELEASE),
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+            "GRADIO_SERVER_PORT": str(self.port),
+            "GRADIO_TEMP_DIR": str(self.uploads),
+            **environ,
+        }
+
+    def __enter__(self):
+        self._output = self.log.open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, str(self._app)],
+            env={key: value for key, value in self._environ.items() if value},
+            cwd=self.log.parent,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                self.page = urllib.request.urlopen(self.url, timeout=5).read().decode()
+                return self
+            except OSError:
+                time.sleep(0.2)
+        self.__exit__()
+        raise AssertionError(f"no answer within 90 s:\n{self.log.read_text()}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._output.close()
+
+    def files(self) -> list[Path]:
+        """What lies in the uploads folder."""
+        return [path for path in self.uploads.rglob("*") if path.is_file()]
+
+
+def film(seed: int = 0, label: str = "Normal", size: int = 256) -> np.ndarray:
+    """A drawn radiograph, uint8 `(size, size)`."""
+    from data_prep.radiographs import draw_radiograph
+
+    return draw_radiograph(np.random.default_rng(seed), label, size=size)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def dicom(pixels: np.ndarray, **tags) -> bytes:
+    """An uncompressed 8-bit DICOM file; `pixels` `(h, w)` or `(frames, h, w)`."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    dataset.NumberOfFrames = pixels.shape[0] if pixels.ndim == 3 else 1
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = pixels.tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
