@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from aihealth.errors import UserError
@@ -57,11 +58,13 @@ def _clone(url: str | None, folder: Path) -> str:
     environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
     command = ["git", "clone", "--depth", "1", "--", url, str(folder)]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        # On a terminal git shows its own progress; else its last line goes into our sentence.
+        watched = None if sys.stderr.isatty() else subprocess.PIPE
+        done = subprocess.run(command, env=environment, stderr=watched, text=True)
     except FileNotFoundError as error:
         raise UserError("git is not installed; install it, or download the zip file") from error
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["git failed"]
+        lines = (done.stderr or "").strip().splitlines() or ["see its message above"]
         raise UserError(f"git could not clone {url}: {lines[-1]}")
     head = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     return subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()

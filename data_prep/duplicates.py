@@ -3,12 +3,13 @@
 Two images are near-duplicates when their 16x16 thumbnails correlate above 0.99. With thumbnails
 `u`, `v` of mean 0 and norm 1, `|u - v|^2 = 2 - 2 corr(u, v)`, so the question is which points lie
 within 0.1414 of each other. A projection onto some axes never makes a distance larger: a k-d tree
-over the leading principal axes finds every such pair, and a few more, which the full thumbnails
+over the leading principal axes finds every such pair, and some more, which the full thumbnails
 then decide. The result equals the comparison of all pairs, without making it.
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -17,23 +18,9 @@ from scipy.spatial import KDTree
 
 THUMBNAIL = 16
 CORRELATION = 0.99
-_AXES = 12
-_CHUNK = 4096
-
-
-def normalise(thumbnails: np.ndarray) -> np.ndarray:
-    """Shift thumbnails to mean 0 and scale them to norm 1.
-
-    Args:
-        thumbnails: `(n, 16, 16)` of any type.
-
-    Returns:
-        float32 `(n, 256)`; constant thumbnails become zeros, near to nothing but each other.
-    """
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(flat, axis=1, keepdims=True)
-    return flat / np.maximum(norm, 1e-6)
+_TREE_AXES = 8  # for the tree, which slows down with every axis
+_AXES = 32  # for the first look at what the tree finds
+_CHUNK = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +62,7 @@ def near_duplicates(thumbnails: np.ndarray, correlation: float = CORRELATION) ->
     """
     flat = thumbnails.reshape(len(thumbnails), -1)
     _, first, inverse = np.unique(flat, axis=0, return_index=True, return_inverse=True)
-    found = [first[pairs] for pairs in _pairs(normalise(flat[first]), correlation)]
+    found = [first[pairs] for pairs in _pairs(flat[first], correlation)]
     pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *found])
     return NearDuplicates(first[inverse.reshape(-1)], pairs)
 
@@ -95,27 +82,58 @@ def connected(count: int, pairs: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _pairs(points: np.ndarray, correlation: float) -> Iterator[np.ndarray]:
-    """Yield `(m, 2)` index pairs of unit vectors that correlate above the limit."""
-    if len(points) < 2:
+def _pairs(thumbnails: np.ndarray, correlation: float) -> Iterator[np.ndarray]:
+    """Yield int `(m, 2)` index pairs that correlate above the limit, each pair once.
+
+    Args:
+        thumbnails: uint8 `(n, 256)`.
+        correlation: the limit.
+    """
+    if len(thumbnails) < 2:
         return
-    radius = np.sqrt(2 - 2 * correlation) + 1e-5  # Rounding must not lose a pair here.
-    projected = _project(points)
-    tree = KDTree(projected)
+    points = _project(thumbnails)
+    reach = np.sqrt(2 - 2 * correlation) + 1e-4  # Rounding must not lose a pair.
+    tree = KDTree(points[:, :_TREE_AXES])
     for start in range(0, len(points), _CHUNK):
-        stop = min(start + _CHUNK, len(points))
-        part = KDTree(projected[start:stop])
-        near = part.sparse_distance_matrix(tree, radius, output_type="ndarray")
-        left, right = near["i"] + start, near["j"]
+        # In the tree's own order: points that are near in space are near in memory.
+        chunk = tree.indices[start : start + _CHUNK]
+        found = tree.query_ball_point(points[chunk, :_TREE_AXES], reach, workers=-1)
+        lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+        right = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=lengths.sum())
+        left = np.repeat(chunk, lengths)
         left, right = left[left < right], right[left < right]
-        for i in range(0, len(left), 16 * _CHUNK):
-            a, b = left[i : i + 16 * _CHUNK], right[i : i + 16 * _CHUNK]
-            close = np.einsum("ij,ij->i", points[a], points[b]) > correlation
-            yield np.stack([a[close], b[close]], axis=1)
+        for part in range(0, len(left), _CHUNK * 16):
+            a, b = left[part : part + _CHUNK * 16], right[part : part + _CHUNK * 16]
+            near = np.square(points[a] - points[b]).sum(axis=1) < reach**2
+            a, b = a[near], b[near]
+            a_b = _correlation(thumbnails[a], thumbnails[b]) > correlation
+            yield np.stack([a[a_b], b[a_b]], axis=1)
 
 
-def _project(points: np.ndarray) -> np.ndarray:
-    """Project onto the leading principal axes, an orthonormal basis."""
-    centred = points - points.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    return centred @ axes[:, ::-1][:, :_AXES]
+def _normalise(thumbnails: np.ndarray) -> np.ndarray:
+    """Shift to mean 0, scale to norm 1: float32 `(n, 256)`; constant thumbnails become zeros."""
+    flat = thumbnails - thumbnails.mean(axis=1, keepdims=True, dtype=np.float32)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def _project(thumbnails: np.ndarray) -> np.ndarray:
+    """Normalise and project onto the leading principal axes of a sample, float32 `(n, _AXES)`.
+
+    The axes only decide how much the tree finds in vain: any orthonormal ones would be right.
+    """
+    sample = _normalise(thumbnails[:: len(thumbnails) // 10_000 + 1])
+    sample -= sample.mean(axis=0)
+    axes = np.ascontiguousarray(np.linalg.eigh(sample.T @ sample)[1][:, : -_AXES - 1 : -1])
+    parts = range(0, len(thumbnails), _CHUNK)
+    return np.concatenate([_normalise(thumbnails[i : i + _CHUNK]) @ axes for i in parts])
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlate uint8 rows `(m, 256)`, from whole numbers, so that every machine agrees."""
+    a, b = a.astype(np.int64), b.astype(np.int64)
+
+    def covariance(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return p.shape[1] * (p * q).sum(axis=1) - p.sum(axis=1) * q.sum(axis=1)
+
+    spread = np.sqrt(covariance(a, a).astype(float) * covariance(b, b).astype(float))
+    return covariance(a, b) / np.maximum(spread, 1e-9)

@@ -1,5 +1,6 @@
 """Drawings that are no chest radiographs: what a model should turn away."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,7 @@ def _hand(rng: np.random.Generator, size: int) -> np.ndarray:
         width = max(3, round(size * 0.036))
         line = [tuple(wrist), tuple(joints[-1])]
         ImageDraw.Draw(flesh).line(line, fill=75, width=round(2.9 * width))
-        for start, end in zip(joints, joints[1:], strict=False):
+        for start, end in itertools.pairwise(joints):
             gap = 0.08 * (end - start)
             line = [tuple(start + gap), tuple(end - gap)]
             ImageDraw.Draw(bones).line(line, fill=rng.integers(130, 170).item(), width=width)

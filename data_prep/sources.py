@@ -53,7 +53,7 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
             or, where several folders of a root hold class folders (`DIR/hospital-a/Covid`,
             `DIR/hospital-b/Covid`), like each of those.
         source_from_name: in roots without a NAME, take the source of each file from its own name,
-            up to the first underscore (`nih_00000061_012.jpg` comes from nih).
+            up to the first underscore (`nih_00000061_012.jpg` comes from nih), if it has one.
 
     Raises:
         UserError: a root that is no folder or has no class folder, an empty class folder, or a
@@ -77,10 +77,11 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
                 if not suffix_is_image(file) or file.name.startswith("."):
                     ignored.append(f"{source}: {file.relative_to(folder).as_posix()}")
                     continue
-                if source_from_name and name is None:
-                    source = file.name.partition("_")[0]
+                front, underscore, _ = file.name.partition("_")
+                by_name = source_from_name and name is None and underscore
+                own = source_name(front if by_name else source)
                 relative = file.relative_to(folder).as_posix()
-                entries.append(Entry(file, relative, source_name(source), label))
+                entries.append(Entry(file, relative, own, label))
                 found += 1
             if not found:
                 raise UserError(f"{path} has no images in it; put some there or remove the folder")
