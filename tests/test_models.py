@@ -1,0 +1,237 @@
+import pickle
+import struct
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from aihealth import export, models, pretrained, release
+from aihealth.classifier import Classifier
+from aihealth.errors import UserError
+from data_prep.radiographs import draw_radiograph
+
+SIZE = 64
+
+
+def shaken(arch, size=SIZE):
+    """A network that tells images apart: its normalisation has seen some."""
+    keras.utils.set_random_seed(1)
+    model = models.build(arch, size, 3)
+    rng = np.random.default_rng(0)
+    batch = rgb(np.stack([draw_radiograph(rng, "Covid", size=size) for _ in range(8)]))
+    norms = [n for n in model.layers if isinstance(n, keras.layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0  # The statistics of this batch, at once.
+    model(batch, training=True)
+    for norm in norms:
+        norm.momentum = 0.9
+    return model
+
+
+@pytest.fixture(scope="module")
+def films():
+    rng = np.random.default_rng(3)
+    return np.stack([draw_radiograph(rng, label, size=SIZE) for label in ("Covid", "Normal")])
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    model = shaken("compact")
+    export.round_weights(model)
+    export.export_model(model, folder)
+    release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(folder)
+    return model, folder
+
+
+def rgb(films):
+    return np.repeat(films[..., None], 3, axis=-1)
+
+
+def test_the_default_network_is_small_and_ends_in_pooling_and_one_dense_layer():
+    model = models.build("compact", 160, 3)
+    assert model.count_params() < 1_000_000
+    kinds = [type(layer).__name__ for layer in model.layers[-4:]]
+    assert kinds == ["Identity", "GlobalAveragePooling2D", "Dropout", "Dense"]
+
+
+def test_the_baseline_is_the_original_layer_for_layer():
+    model = models.build("baseline", 224, 3)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == [
+        "InputLayer", "Rescaling", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense",
+    ]  # fmt: skip
+    assert model.count_params() == 50_468_227
+
+
+@pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
+def test_networks_are_flat_so_that_calling_them_is_inference(arch):
+    model = models.build(arch, 96, 3)
+    assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
+
+
+def test_a_single_exposure_change_does_not_change_the_answer(films):
+    model = shaken("compact")
+    darker = rgb(films).astype("float32") * 0.6 + 20
+    np.testing.assert_allclose(
+        model.predict(rgb(films), verbose=0), model.predict(darker, verbose=0), atol=2e-3
+    )
+
+
+def test_unknown_architecture_is_one_sentence():
+    with pytest.raises(UserError, match="--arch vgg is unknown; use compact, baseline or"):
+        models.build("vgg", 64, 3)
+
+
+def test_freezing_keeps_the_first_blocks():
+    model = models.build("compact", 64, 3)
+    models.freeze(model, 3)
+    fixed = {layer.name.split("_")[0] for layer in model.layers if not layer.trainable}
+    assert {"stem", "block0", "block1", "block2"} <= fixed
+    assert "block3" not in fixed
+
+
+# === Layouts ===
+
+
+def test_calling_predicting_and_serving_agree(exported, films):
+    model, folder = exported
+    expected = model.predict(rgb(films), verbose=0)
+    assert expected.std(axis=0).max() > 1e-3, "the images must not all get the same answer"
+    np.testing.assert_allclose(model(rgb(films)), expected, atol=1e-5)
+    np.testing.assert_allclose(model(rgb(films), training=False), expected, atol=1e-5)
+    served = [list(a.probabilities.values()) for a in Classifier(folder).predict_batch(films)]
+    np.testing.assert_allclose(served, expected, atol=1e-3)
+
+
+def test_the_keras_layout_loads_in_safe_mode_without_this_package(exported, films):
+    model, folder = exported
+    assert {path.name for path in folder.iterdir()} >= set(release.KERAS_FILES)
+    assert "aihealth" not in (folder / "config.json").read_text()
+    from aihealth import from_pretrained_keras
+
+    loaded = from_pretrained_keras(str(folder))
+    np.testing.assert_allclose(
+        loaded.predict(rgb(films), verbose=0), model.predict(rgb(films), verbose=0), atol=1e-5
+    )
+
+
+def test_the_saved_model_is_revived_by_the_previous_generation_of_keras(exported, films):
+    import tf_keras
+
+    model, folder = exported
+    loaded = tf_keras.models.load_model(str(folder))
+    expected = model.predict(rgb(films), verbose=0)
+    np.testing.assert_allclose(loaded.predict(rgb(films), verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(loaded(rgb(films).astype("float32")), expected, atol=1e-5)
+
+
+def test_the_maps_add_up_to_the_logits(exported, films):
+    model, folder = exported
+    outputs = Classifier(folder).outputs(films[0])
+    dense = model.get_layer(models.PROBABILITIES)
+    logits = outputs["heatmaps"].mean(axis=(1, 2)) + dense.bias.numpy()
+    softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose(softmax, outputs["probabilities"], atol=2e-3)
+
+
+def test_a_temperature_goes_into_the_last_layer(films):
+    model = shaken("compact")
+    before = np.log(model.predict(rgb(films), verbose=0))
+    export.scale_logits(model, 2.0)
+    expected = np.exp(before / 2) / np.exp(before / 2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(rgb(films), verbose=0), expected, atol=1e-5)
+
+
+# === Starting weights ===
+
+
+def legacy_file(path, arrays):
+    """Write arrays as PyTorch before 1.6 did, without PyTorch."""
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+
+    class FloatStorage:
+        def __init__(self, key, array):
+            self.key, self.array = key, array
+
+    FloatStorage.__module__, FloatStorage.__qualname__ = "torch", "FloatStorage"
+
+    def _rebuild_tensor_v2(*_):
+        raise AssertionError("only its name is read")
+
+    _rebuild_tensor_v2.__module__ = "torch._utils"
+    _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
+    torch.FloatStorage, torch._utils = FloatStorage, utils
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
+
+    class Tensor:
+        def __init__(self, key, array):
+            self.storage, self.array = FloatStorage(key, array), array
+
+        def __reduce__(self):
+            strides = tuple(step // 4 for step in self.array.strides)
+            return _rebuild_tensor_v2, (self.storage, 0, self.array.shape, strides, False, {})
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, item):
+            if isinstance(item, FloatStorage):
+                return ("storage", FloatStorage, item.key, "cpu", item.array.size, None)
+            return None
+
+    saved = {"torch": torch, "torch._utils": utils}
+    sys.modules.update(saved)
+    try:
+        with open(path, "wb") as file:
+            for header in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+                pickle.dump(header, file, protocol=2)
+            tensors = {
+                name: Tensor(str(i), array) for i, (name, array) in enumerate(arrays.items())
+            }
+            Pickler(file, protocol=2).dump(tensors)
+            pickle.dump([str(i) for i in range(len(arrays))], file, protocol=2)
+            for array in arrays.values():
+                file.write(struct.pack("<q", array.size) + array.astype("<f4").tobytes())
+    finally:
+        for name in saved:
+            del sys.modules[name]
+
+
+def test_a_pytorch_file_is_read_without_pytorch(tmp_path):
+    arrays = {
+        "a.weight": np.arange(24, dtype="float32").reshape(2, 3, 2, 2),
+        "a.bias": np.array([0.5, -1], "float32"),
+    }
+    legacy_file(tmp_path / "w.pth", arrays)
+    read = pretrained.read_torch_state(tmp_path / "w.pth")
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_code_in_a_pytorch_file_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return exec, ("open('harm', 'w')",)
+
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
+    with pytest.raises(pickle.UnpicklingError, match="not an array"):
+        pretrained.read_torch_state(path)
+    with pytest.raises(UserError, match=r"evil\.pth: the file does not fit"):
+        models.build("compact", 64, 3, str(path))
+
+
+def test_weights_that_are_not_there_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="there is no such file"):
+        models.build("compact", 64, 3, str(tmp_path / "none.pth"))
+    with pytest.raises(UserError, match="there are none for --arch baseline"):
+        models.build("baseline", 64, 3, "imagenet")
+
+
+def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films):
+    model = shaken("compact")
+    model.save_weights(tmp_path / "w.weights.h5")
+    again = models.build("compact", SIZE, 3, str(tmp_path / "w.weights.h5"))
+    np.testing.assert_allclose(again(rgb(films)), model(rgb(films)), atol=1e-6)
