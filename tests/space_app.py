@@ -15,7 +15,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = ROOT / "space"
-RELEASE = ROOT / "release"
+RELEASE = Path(os.environ.get("AIHEALTH_TEST_RELEASE", ROOT / "release"))
 
 if str(SPACE) not in sys.path:
     sys.path.insert(0, str(SPACE))
