@@ -148,8 +148,8 @@ def from_pretrained_keras(
             raise UserError(f"{repo_id} holds no Keras 3 model: {name} is missing")
     try:
         return keras.saving.load_model(str(folder))
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # Keras raises many kinds on damaged files.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"the Keras model of {repo_id} cannot be loaded: {reason}") from error
 
 
@@ -162,6 +162,8 @@ def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
         UserError: it reads like a path, and there is no such folder.
     """
     text = os.fspath(repo_id_or_folder)
+    if not text:
+        return None
     path = Path(text).expanduser()
     if path.is_dir():
         inside = path / release.RELEASE

@@ -1,0 +1,107 @@
+"""Small real releases and datasets for the tests of publishing and loading.
+
+The network looks at one thing, how bright an image is: it is made by hand, so that a better and a
+worse version can be had without training.
+"""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+from PIL import Image
+
+CLASSES = ["Covid", "Normal", "Pneumonia"]
+BRIGHTNESS = {"Covid": 60, "Normal": 120, "Pneumonia": 180}  # grey levels
+SIZE = 32
+
+
+def brightness_model(centres=(60, 120, 180), sharpness=0.002):
+    """A flat Keras model that says which of the centres an image's mean is nearest to."""
+    import keras
+    from keras import layers
+
+    from aihealth import models
+
+    inputs = layers.Input((SIZE, SIZE, 3), name="image")
+    x = layers.Identity(name=models.FEATURES)(models.greyscale(inputs))
+    outputs = models.head(x, len(CLASSES), dropout=0.5)
+    model = keras.Model(inputs, outputs, name="brightness")
+    centres = np.array(centres, "float32")
+    model.get_layer(models.PROBABILITIES).set_weights(
+        [2 * sharpness * centres[None], -sharpness * centres**2]
+    )
+    return model
+
+
+def make_release(folder, centres=(60, 120, 180), **config):
+    """Write a whole release into `folder` and return it."""
+    from aihealth import card, export, finishing, metrics, release
+
+    folder.mkdir(parents=True)
+    export.export_model(brightness_model(centres), folder)
+    settings = {"classes": CLASSES, "input_size": SIZE, "arch": "brightness", "sources": ["demo"]}
+    release.ReleaseConfig(**settings | {"drawn_data": True} | config).save(folder)
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    block = metrics.evaluate_predictions(
+        labels,
+        (np.eye(3)[labels] + rng.dirichlet([1, 1, 1], 60)) / 2,
+        CLASSES,
+        groups=np.arange(60) // 2,
+        sources=np.where(np.arange(60) % 2, "north", "harbour"),
+        dataset="demo",
+    )
+    release.write_json(folder / release.METRICS, {"test": block})
+    provenance = {
+        "date": "2026-11-01",
+        "command": "python train.py --data demo/data --out runs/demo",
+        "parameters": 9,
+        "seconds": 90,
+        "seed": 1337,
+        "data": [{"name": "demo", "images": 180, "fingerprint": "0" * 64, "repo_id": None}],
+        "versions": {"keras": "3.15.1"},
+    }
+    release.write_json(folder / release.PROVENANCE, provenance)
+    (folder / "examples").mkdir()
+    grey_image(120).save(folder / card.EXAMPLE)
+    finishing.add_serving_code(folder)
+    card.render(folder).save(folder / release.CARD)
+    return folder
+
+
+def copy_release(source, target, **config):
+    """The same network with other settings: a new version that is neither better nor worse."""
+    from aihealth import release
+
+    shutil.copytree(source, target)
+    settings = release.read_json(target / release.CONFIG) | config
+    release.write_json(target / release.CONFIG, settings)
+    return target
+
+
+def grey_image(level, seed=0):
+    """A picture of a given brightness with some grain."""
+    grain = np.random.default_rng(seed).normal(level, 12, (48, 48))
+    return Image.fromarray(np.clip(grain, 0, 255).astype("uint8"))
+
+
+def make_dataset(folder, per_class=12):
+    """Write a prepared dataset, as data_prep leaves it, whose classes differ in brightness."""
+    from data_prep.manifest import REPORT, Row, write_manifest
+
+    rows = []
+    for label, level in BRIGHTNESS.items():
+        for index in range(per_class):
+            split = ("train", "validation", "test")[index % 3]
+            file = f"{split}/{label}/north_{index:03d}.png"
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            grey_image(level, seed=len(rows)).save(path)
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            group = f"{label}-{index // 2}-{split}"
+            rows.append(Row(file, split, label, "north", group, digest, len(content)))
+    write_manifest(folder, rows)
+    (folder / REPORT).write_text(json.dumps({"drawn": len(rows)}))
+    return folder
