@@ -1,6 +1,6 @@
 """Publish a model, its Space, or a prepared dataset on the Hugging Face Hub.
 
-    python push_to_hub.py model   --release runs/demo --repo-id ORG/NAME --tag v1.0.0
+    python push_to_hub.py model   --release runs/mine/release --repo-id ORG/NAME --tag v1.0.0
     python push_to_hub.py space   --model-id ORG/NAME --repo-id ORG/SPACE
     python push_to_hub.py dataset --data data/prepared --repo-id ORG/DATA
 
@@ -18,16 +18,20 @@ from aihealth.errors import run_cli
 
 def main() -> None:
     """Read the command line and publish."""
-    args = parse_args()
+    publish(parse_args())
+
+
+def publish(args: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
     # Imported late: `--help` and a mistyped option answer at once.
     from aihealth import publishing
 
-    if args.what == "model":
-        publishing.publish_model(args)
-    elif args.what == "space":
-        publishing.publish_space(args)
-    else:
-        publishing.publish_dataset(args)
+    commands = {
+        "model": publishing.publish_model,
+        "space": publishing.publish_space,
+        "dataset": publishing.publish_dataset,
+    }
+    commands[args.what](args)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
