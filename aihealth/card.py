@@ -163,6 +163,7 @@ def _eval_results(block: dict[str, Any] | None, datasets: Sequence[str]) -> list
         value, bounds = _dig(block, keys), _dig(block.get("intervals", {}), keys)
         if value is None:
             continue
+        n = block["per_class"][keys[1]]["n"] if kind == "recall" else block["n"]
         results.append(
             EvalResult(
                 task_type="image-classification",
@@ -171,7 +172,7 @@ def _eval_results(block: dict[str, Any] | None, datasets: Sequence[str]) -> list
                 dataset_name=block.get("dataset") or "held-out test split",
                 dataset_split="test",
                 metric_type=kind,
-                metric_name=f"{name} (n = {block['n']})",
+                metric_name=f"{name} (n = {n})",
                 metric_value=round(value, 4),
                 metric_args={"95% interval": bounds} if bounds else None,
             )

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,13 @@ def logged_in(hub, monkeypatch):
 def quick(monkeypatch):
     """Without loading TensorFlow each time: the release was checked in other tests."""
     monkeypatch.setattr(check, "check_release", lambda folder: {})
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The client repeats a failed request at once instead of waiting longer each time."""
+    clock = types.SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})
+    monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
 
 
 def push(*words):
@@ -153,7 +162,7 @@ def test_the_second_of_two_contributors_is_told_and_loses_nothing(
 
 @pytest.mark.parametrize("path", ["objects/batch", "/commit/"])
 def test_a_connection_that_breaks_leaves_the_old_version(
-    quick, hub, release, worse, repo_id, data, path
+    quick, impatient, hub, release, worse, repo_id, data, path
 ):
     push("--release", release, "--repo-id", repo_id)
     before = hub.commits(repo_id)[0]

@@ -1,0 +1,223 @@
+"""The model card: valid for the Hub, complete, honest, and its code runs as written."""
+
+import ast
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+import push_to_hub
+from aihealth import card
+from aihealth.errors import UserError
+from aihealth.release import METRICS, PROVENANCE, read_json, write_json
+from tests.releases import BRIGHTNESS, CLASSES, copy_release, grey_image, make_release
+
+NEEDS_OLD_HUB = "huggingface_hub<1"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return make_release(tmp_path_factory.mktemp("releases") / "release", abstain_rule="A rule.")
+
+
+@pytest.fixture(scope="module")
+def published(hub, release):
+    """A release on the Hub, pushed by the script; its id."""
+    name = "org/chest-model"
+    os.environ["HF_TOKEN"] = hub.token
+    try:
+        words = ["model", "--release", str(release), "--repo-id", name, "--tag", "v1.0.0"]
+        push_to_hub.publish(push_to_hub.parse_args(words))
+    finally:
+        del os.environ["HF_TOKEN"]
+    return name
+
+
+@pytest.fixture
+def text(hub, published):
+    return hub.read(published, "README.md").decode()
+
+
+def test_the_hub_accepts_the_card(published, text):
+    ModelCard(text).validate()
+
+
+def test_the_front_matter_says_what_the_hub_asks_for(published, text):
+    data = ModelCard(text).data.to_dict()
+    assert data["license"] == "apache-2.0"
+    assert data["library_name"] == "keras"
+    assert data["pipeline_tag"] == "image-classification"
+    assert data["metrics"] == ["accuracy", "recall", "roc_auc"]
+    assert data["widget"][0]["src"].endswith(f"/{published}/resolve/main/examples/drawn.png")
+
+
+def test_the_model_index_holds_the_figures_with_n_and_interval(release, published, text):
+    block = read_json(release / METRICS)["test"]
+    results = {result.metric_name: result for result in ModelCard(text).data.eval_results}
+    balanced = results["Balanced accuracy (n = 60)"]
+    assert balanced.metric_value == round(block["balanced_accuracy"], 4)
+    assert balanced.metric_args == {"95% interval": block["intervals"]["balanced_accuracy"]}
+    for name in CLASSES:
+        n = block["per_class"][name]["n"]
+        assert results[f"Sensitivity {name} (n = {n})"].metric_value == round(
+            block["recall"][name], 4
+        )
+
+
+def test_datasets_on_the_hub_are_linked(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    provenance = read_json(folder / PROVENANCE)
+    provenance["data"][0]["repo_id"] = "org/chest-data"
+    write_json(folder / PROVENANCE, provenance)
+    assert card.render(folder, "org/name").data.datasets == ["org/chest-data"]
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "**Not a medical device.**",
+        "Trained on drawn images",
+        "of no use on radiographs",
+        "## How to load it",
+        "## Intended use, and what it is not for",
+        "## Data and its known faults",
+        "## How it was trained",
+        "## Limits",
+        "## Environmental cost",
+        "Training took 2 minutes",
+        "## Changelog",
+        "## How to cite",
+        "python train.py --data demo/data --out runs/demo",
+        "A rule.",
+    ],
+)
+def test_the_card_says(text, phrase):
+    assert phrase in text
+
+
+def test_a_model_of_drawn_images_says_so_before_anything_else(text):
+    body = text.split("---\n", 2)[2]
+    assert body.strip().splitlines()[2].startswith("> **Trained on drawn images.**")
+
+
+def test_a_model_of_radiographs_names_their_faults_instead(release, tmp_path):
+    folder = copy_release(
+        release, tmp_path / "release", drawn_data=False, sources=["aihealth", "nih"]
+    )
+    text = card.render(folder, "org/name").content
+    assert "Trained on drawn images" not in text
+    assert "near-duplicate" in text and "text-mined" in text
+
+
+def test_every_source_has_its_row_with_intervals(release, text):
+    block = read_json(release / METRICS)["test"]
+    for name, part in block["per_source"].items():
+        figure = card.with_interval(
+            part["balanced_accuracy"], part["intervals"]["balanced_accuracy"]
+        )
+        assert f"| {name} | {part['n']} | {figure} |" in text
+
+
+def test_tables_are_whole(text):
+    """Every row of a table has as many cells as its header."""
+    lines = text.splitlines()
+    for above, below in itertools.pairwise(lines):
+        if above.startswith("|") and below.startswith("|"):
+            assert above.count("|") == below.count("|"), below
+
+
+def test_nothing_of_the_template_is_left(text):
+    assert not any(mark in text for mark in ("{{ ", "{%", "None", "Undefined"))
+
+
+def test_a_release_without_figures_says_that_it_has_none(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    (folder / METRICS).unlink()
+    rendered = card.render(folder, "org/name")
+    assert "nothing is known of how good it is" in rendered.content
+    assert rendered.data.eval_results is None
+
+
+def test_a_card_can_be_rendered_before_there_is_a_repo(release):
+    rendered = card.render(release).content
+    assert card.PLACEHOLDER in rendered and "Not published yet." in rendered
+
+
+def test_a_damaged_changelog_is_named(tmp_path):
+    write_json(tmp_path / "changelog.json", {"entries": [{"surprise": 1}]})
+    with pytest.raises(UserError, match="is no changelog"):
+        card.read_changelog(tmp_path / "changelog.json")
+
+
+# === The code in the card ===
+
+
+def test_there_is_code_for_every_way_of_loading(text):
+    blocks = card.code_blocks(text)
+    for phrase in (
+        "from aihealth import Classifier",
+        "from aihealth import from_pretrained_keras",
+        'keras.saving.load_model("hf://',
+        "from huggingface_hub import from_pretrained_keras",
+        "from handler import EndpointHandler",
+    ):
+        assert any(phrase in block for block in blocks), phrase
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_code_runs_as_written(hub, published, text, number, tmp_path):
+    """In a fresh process and an empty folder; that of older clients only in tests/loading."""
+    block = card.code_blocks(text)[number]
+    if NEEDS_OLD_HUB in block:
+        ast.parse(block)
+        return
+    here = os.path.dirname(push_to_hub.__file__)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import numpy\nnumpy.set_printoptions(precision=2)\n{block}"],
+        env=hub.env(PYTHONPATH=here, TF_CPP_MIN_LOG_LEVEL="3", HF_HOME=str(tmp_path / "home")),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    # The example is of the brightness that the model calls Normal.
+    assert "Normal" in done.stdout or "[[8.98e-04 9.98e-01 6.19e-04]]" in done.stdout
+
+
+def test_the_handler_answers_what_inference_endpoints_send(release):
+    import base64
+    import io
+
+    from aihealth.handler import EndpointHandler
+
+    handler = EndpointHandler(str(release))
+    for label, level in BRIGHTNESS.items():
+        image = grey_image(level)
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        text = base64.b64encode(file.getvalue()).decode()
+        answers = [
+            handler({"inputs": given})
+            for given in (image, file.getvalue(), text, f"data:image/png;base64,{text}")
+        ]
+        assert answers[0][0]["label"] == label
+        assert [row["score"] for row in answers[0]] == sorted(
+            (row["score"] for row in answers[0]), reverse=True
+        )
+        assert np.isclose(sum(row["score"] for row in answers[0]), 1)
+        assert all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "request_body", [{}, {"inputs": "/etc/passwd"}, {"inputs": "%%%"}, {"inputs": b"no image"}]
+)
+def test_the_handler_refuses_what_is_no_image(release, request_body):
+    from aihealth.handler import EndpointHandler
+
+    with pytest.raises(ValueError, match="image"):
+        EndpointHandler(str(release))(request_body)
