@@ -174,17 +174,20 @@ def paired_bootstrap_difference(
 
     Returns:
         figure, n, groups, value, other, difference (value - other) and interval, the 95% interval
-        of the difference.
+        of the difference (None with a single group).
     """
     count = np.shape(probabilities)[1]
     pair = [_Samples(y_true, p, count, groups, None, None) for p in (probabilities, other)]
     groups_of = pair[0].groups
 
     def both(weights: np.ndarray) -> np.ndarray:
-        return np.stack([_figures(samples, weights)[figure] for samples in pair], axis=1)
+        return np.stack([_counted(samples, weights)[figure] for samples in pair], axis=1)
 
     value, reference = both(np.ones((1, groups_of.count)))[0]
-    drawn = resample(groups_of, both, draws, seed)
+    bounds = None
+    if groups_of.count > 1:
+        drawn = resample(groups_of, both, draws, seed)
+        bounds = interval(drawn[:, 0] - drawn[:, 1])
     return {
         "figure": figure,
         "n": len(pair[0].y),
@@ -192,7 +195,7 @@ def paired_bootstrap_difference(
         "value": _number(value),
         "other": _number(reference),
         "difference": _number(value - reference),
-        "interval": interval(drawn[:, 0] - drawn[:, 1]),
+        "interval": bounds,
     }
 
 
@@ -256,7 +259,12 @@ Figures = dict[str, Any]  # name -> array (draws,), or a dict of such by class
 
 
 def _figures(samples: _Samples, weights: np.ndarray) -> Figures:
-    """All figures for each row of weights.
+    """All figures; arguments as for `_counted`."""
+    return {**_counted(samples, weights), "auroc": _auroc(samples, weights)}
+
+
+def _counted(samples: _Samples, weights: np.ndarray) -> Figures:
+    """The figures that follow from sums over groups, for each row of weights.
 
     Args:
         samples: n samples in g groups.
@@ -286,7 +294,6 @@ def _figures(samples: _Samples, weights: np.ndarray) -> Figures:
         "rejected": _divide(flag_sums[:, 1], n),
         "specificity": _divide(missed_by_all, n[:, None] - actual),
         "precision": _divide(hits, called),
-        "auroc": _auroc(samples, weights),
         "confusion": matrix,
     }
 

@@ -1,0 +1,169 @@
+"""Command line of `aihealth`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aihealth.errors import UserError, run_cli
+
+# Each command imports what it needs when it runs: `predict` starts in a tenth of a second.
+
+_EPILOG = """\
+examples:
+  python -m aihealth predict film.png
+  python -m aihealth predict --model org/name scans/ --csv answers.csv --heatmaps maps
+  python -m aihealth evaluate --model runs/demo/release --data demo/data --out runs/demo/test
+  python -m aihealth audit --model release --data data/all --out runs/audit
+
+A MODEL is a release folder (made by train.py) or a repo id on the Hub. Not a medical device.
+`python -m aihealth COMMAND --help` says more."""
+
+_PREDICT_EPILOG = """\
+examples:
+  python -m aihealth predict film.png scan.dcm
+  python -m aihealth predict --model org/name --revision v1.0.0 scans/ --json answers.json
+  python -m aihealth predict scans/ --json | jq '.[] | select(.error)'
+
+A JSON row has file, label (null where the model is not sure or sees no chest radiograph),
+probabilities, is_chest_radiograph, abstained, warning and error. A file that cannot be read is a
+row with its error, and the exit status is 1 when there was one. Not a medical device."""
+
+_EVALUATE_EPILOG = """\
+examples:
+  python -m aihealth evaluate --model release --data data/prepared --out runs/test
+  python -m aihealth evaluate --model org/name --data org/data --split validation --out runs/v
+  python -m aihealth evaluate --model release --data hospital/ --out runs/hospital
+
+hospital/ holds one folder per class; the source of a file is its name up to the first "_"
+(nih_00000061_012.png: patient 00000061 from nih). Figures are over all images that can be read,
+also those that the model is not sure of or turns away; "answered" has those that it answers."""
+
+_AUDIT_EPILOG = """\
+example:
+  python -m aihealth audit --model release --data data/prepared --out runs/audit
+
+writes audit.json: what is left of the balanced accuracy without the lungs, and with nothing but
+the borders; how well the source can be told from the model's features; what an 8 x 8 thumbnail
+reaches; which share of the activation map lies on the lungs. Each with a 95% interval."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m aihealth",
+        description="Classify chest radiographs with a release and measure it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = _command(commands, "predict", "classify files", _PREDICT_EPILOG)
+    predict.set_defaults(run=_predict)
+    predict.add_argument("inputs", nargs="+", metavar="FILE", help="image or folder of images")
+    for kind in ("csv", "json"):
+        predict.add_argument(
+            f"--{kind}",
+            metavar=f"FILE.{kind}",
+            help=f"write {kind.upper()} instead of a table; without a file name, or with -, to the "
+            "standard output",
+        )
+    predict.add_argument(
+        "--heatmaps", metavar="DIR", help="write each image with its evidence tinted, as PNG"
+    )
+
+    evaluate = _command(commands, "evaluate", "measure on labelled images", _EVALUATE_EPILOG)
+    evaluate.set_defaults(run=_evaluate)
+    audit = _command(commands, "audit", "look for shortcuts", _AUDIT_EPILOG)
+    audit.set_defaults(run=_audit)
+    for command in (evaluate, audit):
+        command.add_argument(
+            "--data",
+            required=True,
+            metavar="DIR_OR_REPO",
+            help="prepared dataset, folder with one folder per class, or dataset repo id",
+        )
+        command.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+        command.add_argument(
+            "--split", default="test", help="of a prepared dataset or a repo (default: test)"
+        )
+
+    args = parser.parse_args(_bare_flags(sys.argv[1:] if argv is None else argv))
+    args.run(args)
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, summary: str, epilog: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        metavar="DIR_OR_REPO",
+        help="release folder or repo id (default: the release/ shipped with the project)",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of the model's repo")
+    return parser
+
+
+def _bare_flags(argv: Sequence[str]) -> list[str]:
+    """Let `--json` and `--csv` stand alone, without taking the next image for their file."""
+    args = list(argv)
+    for position, flag in enumerate(args):
+        if flag in ("--json", "--csv"):
+            follower = args[position + 1] if position + 1 < len(args) else ""
+            if follower != "-" and not follower.lower().endswith(flag.replace("--", ".")):
+                args[position] = f"{flag}=-"
+    return args
+
+
+def _model(args: argparse.Namespace) -> str:
+    if args.model:
+        return args.model
+    shipped = Path(__file__).resolve().parents[1] / "release"
+    if not shipped.is_dir():
+        raise UserError("--model is needed here: there is no release/ beside the package")
+    return str(shipped)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from aihealth.predict import predict
+
+    failed = predict(
+        _model(args),
+        args.inputs,
+        revision=args.revision,
+        csv_file=args.csv,
+        json_file=args.json,
+        heatmaps=args.heatmaps,
+    )
+    if failed:
+        print(f"{failed} file(s) could not be read", file=sys.stderr)
+        sys.exit(1)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from aihealth.evaluate import evaluate, render
+
+    block = evaluate(
+        _model(args), args.data, split=args.split, revision=args.revision, out=args.out
+    )
+    print(render(block))
+    print(f"wrote {Path(args.out) / 'metrics.json'} and figures")
+
+
+def _audit(args: argparse.Namespace) -> None:
+    from aihealth.audit import audit, render
+
+    report = audit(_model(args), args.data, split=args.split, revision=args.revision, out=args.out)
+    print(render(report))
+    print(f"wrote {Path(args.out) / 'audit.json'}")
+
+
+if __name__ == "__main__":
+    run_cli(main)
