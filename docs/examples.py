@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from data_prep.other_images import draw_non_radiograph
-from data_prep.radiographs import STYLES, draw_radiograph
+from data_prep.radiographs import draw_radiograph
 
 FOLDER = ROOT / "space" / "examples"
 SIZE = 224
@@ -26,11 +26,10 @@ SEED = 1337
 def pictures() -> dict[str, np.ndarray]:
     """File stem to uint8 `(SIZE, SIZE)`; the page shows what follows the number."""
     rng = np.random.default_rng(SEED)
-    other = list(STYLES)[-1]
     return {
         "drawn-1-Normal": draw_radiograph(rng, "Normal", size=SIZE),
         "drawn-2-Covid": draw_radiograph(rng, "Covid", size=SIZE),
-        "drawn-3-Pneumonia": draw_radiograph(rng, "Pneumonia", STYLES[other], size=SIZE),
+        "drawn-3-Pneumonia": draw_radiograph(rng, "Pneumonia", size=SIZE),
         "drawn-4-Hand": draw_non_radiograph(rng, "hand", size=SIZE),
     }
 

@@ -180,10 +180,10 @@ def build() -> gr.Blocks:
                 with gr.Column(scale=5, min_width=320):
                     panel = gr.HTML("", elem_id="panel", apply_default_css=False)
                     gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
-            upload.upload(show, upload, [film, panel, upload], show_progress_on=panel, **QUIET)
+            upload.upload(show, upload, [film, panel, upload], show_progress_on=upload, **QUIET)
             for path, button in zip(EXAMPLES, buttons, strict=True):
                 button.click(
-                    example_shower(path), None, [film, panel], show_progress_on=panel, **QUIET
+                    example_shower(path), None, [film, panel], show_progress_on=button, **QUIET
                 )
         with gr.Tab(i18n("tab_many"), visible=SERVED.classifier is not None):
             gr.HTML(i18n("html_upload_many"), apply_default_css=False)
@@ -191,7 +191,7 @@ def build() -> gr.Blocks:
                 show_label=False, file_count="multiple", elem_id="upload-many", height=120
             )
             table = gr.HTML("", elem_id="table", apply_default_css=False)
-            many.upload(show_batch, many, [table, many], show_progress_on=table, **QUIET)
+            many.upload(show_batch, many, [table, many], show_progress_on=many, **QUIET)
         with gr.Tab(i18n("tab_api"), visible=SERVED.classifier is not None):
             gr.HTML(i18n("html_api"), elem_id="api", apply_default_css=False)
         if SERVED.classifier is None:

@@ -50,9 +50,6 @@ def viewer(prediction: Prediction, language: str) -> str:
 
 def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
     """What the model says, or why it says nothing."""
-    ratio = 0.0
-    if not prediction.is_chest_radiograph and config.ood_threshold:
-        ratio = prediction.ood_score / config.ood_threshold
     return _fill(
         "answer.html",
         language,
@@ -60,7 +57,8 @@ def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
         top=top_class(prediction),
         limit=percent(config.abstain_below, language),
         rule=config.abstain_rule,
-        ratio=number(f"{ratio:.1f}", language),
+        score=number(f"{prediction.ood_score:.2f}", language),
+        farthest=number(f"{config.ood_threshold or 0:.2f}", language),
     )
 
 

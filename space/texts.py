@@ -26,8 +26,8 @@ EN = {
     "not_sure": "Not sure",
     "not_sure_why": "No class reaches {limit}, the level below which this model gives no answer.",
     "not_chest": "This does not look like a chest radiograph",
-    "not_chest_why": "Its features lie {ratio} times as far from the training images as the limit "
-    "allows. Probabilities would mean nothing here, so none are shown.",
+    "not_chest_why": "Its distance from the training images is {score}; up to {limit} counts as a "
+    "chest radiograph. Probabilities would mean nothing here, so none are shown.",
     "cannot_use": "This file cannot be used",
     "probabilities": "Calibrated probabilities",
     "only_three": "The model knows these three classes only. Whatever the film shows, the three "
@@ -116,8 +116,8 @@ FR = {
     "not_sure_why": "Aucune classe n’atteint {limit}, le seuil sous lequel ce modèle ne répond "
     "pas.",
     "not_chest": "Cela ne ressemble pas à une radiographie du thorax",
-    "not_chest_why": "Ses caractéristiques sont {ratio} fois plus loin des images d’entraînement "
-    "que la limite ne le permet. Des probabilités n’auraient pas de sens ; aucune n’est montrée.",
+    "not_chest_why": "Sa distance aux images d’entraînement est de {score} ; une radiographie du "
+    "thorax reste sous {limit}. Des probabilités n’auraient pas de sens ; aucune n’est montrée.",
     "cannot_use": "Ce fichier ne peut pas être utilisé",
     "probabilities": "Probabilités calibrées",
     "only_three": "Le modèle ne connaît que ces trois classes. Quoi que montre le cliché, les "

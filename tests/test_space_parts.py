@@ -145,7 +145,7 @@ def test_not_sure_says_which_level_was_not_reached():
 
 def test_what_is_no_chest_radiograph_gets_no_probabilities_and_no_map():
     html = render.answer(OTHER, CONFIG, "en")
-    assert "does not look like a chest radiograph" in html and "2.5 times" in html
+    assert "does not look like a chest radiograph" in html and "is 5.00; up to 2.00" in html
     assert 'class="value"' not in html and "%" not in html
     assert "layer" not in render.viewer(OTHER, "en")
 
