@@ -60,7 +60,7 @@ def near_duplicates(thumbnails: np.ndarray, correlation: float = CORRELATION) ->
         thumbnails: uint8 `(n, 16, 16)`.
         correlation: above which two thumbnails count as the same picture.
     """
-    flat = thumbnails.reshape(len(thumbnails), -1)
+    flat = thumbnails.reshape(-1, THUMBNAIL**2)
     _, first, inverse = np.unique(flat, axis=0, return_index=True, return_inverse=True)
     found = [first[pairs] for pairs in _pairs(flat[first], correlation)]
     pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *found])

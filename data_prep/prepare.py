@@ -89,6 +89,8 @@ def prepare(
         return read_json(out / REPORT) | {"up_to_date": True}
 
     images, unreadable = scan_images(listing.entries)
+    # Not by where the roots lie, so that names and splits are the same everywhere.
+    images.sort(key=lambda image: (image.entry.source, image.entry.relative, image.sha256))
     _warn_of_unreadable(unreadable)
     near = near_duplicates(thumbnails(images))
     groups = group_images(images, _patients(images, options), near)

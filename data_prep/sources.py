@@ -91,7 +91,7 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
             f"there is no folder {' and no folder '.join(missing)} in {', '.join(roots)}; "
             f"the classes are {', '.join(CLASSES)}"
         )
-    entries.sort(key=lambda entry: (entry.source, entry.relative, str(entry.path)))
+    entries.sort(key=lambda entry: (entry.source, entry.relative))
     return Listing(entries, sorted(ignored))
 
 
