@@ -349,7 +349,7 @@ def test_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, comma
     rng = np.random.default_rng(0)
     source, out = tmp_path / "source", tmp_path / "out"
     for label in CLASSES:
-        for index in range(300):
+        for index in range(200):
             pixels = rng.integers(256, size=(40, 40), dtype=np.uint8)
             save(pixels, source / label / f"{index}.png")
     script = [sys.executable, "-m", "data_prep", "prepare", str(source), "--out", str(out)]
@@ -361,7 +361,7 @@ def test_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, comma
     process.wait()
     assert part.exists() and not out.exists() and not is_prepared(part)
     assert command("prepare", source, "--out", out)[0] == 0
-    assert len(read_manifest(out)) == 900
+    assert len(read_manifest(out)) == 600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
@@ -547,11 +547,11 @@ def test_inspect_goes_on_when_nothing_can_be_read(command, source):
 
 def test_demo_can_be_prepared_and_stays_marked_as_drawn(command, tmp_path, out):
     demo = tmp_path / "demo"
-    status, text, _ = command("demo", "--out", demo, "--images-per-class", 36)
+    status, text, _ = command("demo", "--out", demo, "--images-per-class", 24)
     assert status == 0 and "not medical data" in text
     assert command("prepare", demo, "--out", out)[0] == 0
     report = report_of(out)
-    assert report["drawn"] == report["images"]["prepared"] > 100
+    assert report["drawn"] == report["images"]["prepared"] > 60
     path = out / read_manifest(out)[0].file
     assert Image.open(path).info["Comment"] == "drawn by AIHealth; not medical data"
 
@@ -578,6 +578,21 @@ def test_download_of_a_git_repository(command, source, tmp_path, out):
     assert command("download", "original", "--url", url, "--out", tmp_path / "got")[0] == 0
     assert command("prepare", tmp_path / "got", "--out", out)[0] == 0
     assert len(read_manifest(out)) == 36
+
+
+def test_download_of_a_dataset_on_the_hub(command, api, repo_id, source, tmp_path, out):
+    api.create_repo(repo_id, repo_type="dataset")
+    commit = api.upload_folder(repo_id=repo_id, repo_type="dataset", folder_path=source)
+    got = tmp_path / "got"
+    status, text, _ = command("download", "hub", "--id", repo_id, "--out", got)
+    assert status == 0 and commit.oid in text
+    assert command("prepare", got, "--out", out)[0] == 0
+    assert len(read_manifest(out)) == 36
+    assert not any(path.is_symlink() for path in got.rglob("*"))
+
+
+def test_dataset_that_is_not_on_the_hub_is_one_sentence(hub, refused):
+    assert "org/nothing-here" in refused("download", "hub", "--id", "org/nothing-here")
 
 
 def test_kaggle_that_says_no_is_one_sentence(refused, monkeypatch):
