@@ -220,6 +220,8 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _legend(axes: Axes, place: str) -> None:
+    if not axes.get_legend_handles_labels()[1]:
+        return  # No curve could be drawn.
     axes.legend(loc=place, fontsize=10.5, frameon=True, framealpha=0.9, edgecolor="none")
 
 

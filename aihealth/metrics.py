@@ -69,20 +69,17 @@ def evaluate_predictions(
     return block
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, y_true: np.ndarray, bins: int = ECE_BINS
-) -> float:
+def expected_calibration_error(probabilities: np.ndarray, y_true: np.ndarray) -> float:
     """Expected calibration error of the top-1 confidence, 0..1.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017: equal-width bins
-    (lower, upper]; the mean over samples of |accuracy - confidence| of their bin.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017: `ECE_BINS`
+    equal-width bins (lower, upper]; the mean over samples of |accuracy - confidence| of their bin.
 
     Args:
         probabilities: (n, C).
         y_true: (n,) integer class indices.
-        bins: number of bins.
     """
-    gaps = _calibration_gaps(probabilities, np.asarray(y_true), bins)
+    gaps = _calibration_gaps(probabilities, np.asarray(y_true))
     return float(np.abs(gaps.sum(axis=0)).sum() / len(gaps))
 
 
@@ -244,11 +241,11 @@ def _flags(flags: np.ndarray | None, n: int) -> np.ndarray:
     return np.asarray(flags, bool)
 
 
-def _calibration_gaps(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
-    """(n, bins): confidence minus correctness, in the column of the sample's bin."""
+def _calibration_gaps(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, ECE_BINS): confidence minus correctness, in the column of the sample's bin."""
     confidence = p.max(axis=1)
-    column = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.zeros((len(y), bins))
+    column = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    gaps = np.zeros((len(y), ECE_BINS))
     gaps[np.arange(len(y)), column] = confidence - (p.argmax(axis=1) == y)
     return gaps
 
@@ -330,10 +327,7 @@ def _block(samples: _Samples, classes: list[str], draws: int, seed: int) -> dict
     return {
         **_report(samples, classes, draws, seed),
         "outcomes": _outcomes(samples, classes),
-        "answered": {
-            "share": _number(answered.mean()),
-            **_report(inner, classes, draws, seed),
-        },
+        "answered": {"share": _number(answered.mean()), **_report(inner, classes, draws, seed)},
     }
 
 
@@ -358,8 +352,8 @@ def _report(samples: _Samples, classes: list[str], draws: int, seed: int) -> dic
 
 def _tree(figures: Figures, classes: list[str], read: Callable) -> dict[str, Any]:
     """Figures by name and class; `read` turns a value, or the values of all draws, into JSON."""
-    plain = ("accuracy", "balanced_accuracy", "ece", "abstained", "rejected")
-    tree = {name: read(figures[name]) for name in plain}
+    overall = ("accuracy", "balanced_accuracy", "ece", "abstained", "rejected")
+    tree = {name: read(figures[name]) for name in overall}
     tree["recall"] = _by_class(figures["recall"], classes, read)
     per_class = {"sensitivity": figures["recall"]} | {
         name: figures[name] for name in ("specificity", "precision", "auroc")

@@ -1,0 +1,317 @@
+"""Figures, intervals, calibration and abstention, against scikit-learn and numbers by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from aihealth import bootstrap, figures
+from aihealth.metrics import (
+    choose_abstention,
+    evaluate_predictions,
+    expected_calibration_error,
+    paired_bootstrap_difference,
+    risk_coverage,
+    temperature_scale,
+)
+
+CLASSES = ["Covid", "Normal", "Pneumonia"]
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def sample(n=600, seed=0, skill=1.5):
+    """Labels and probabilities of a classifier that is right about two times in three."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, n)
+    return y, softmax(rng.normal(size=(n, 3)) + skill * np.eye(3)[y])
+
+
+def one_hot(indices):
+    return np.eye(3)[np.asarray(indices)]
+
+
+# === Figures ===
+
+
+def test_figures_agree_with_scikit_learn():
+    y, p = sample()
+    called = p.argmax(1)
+    block = evaluate_predictions(y, p, CLASSES, draws=20)
+    recall = reference.recall_score(y, called, average=None)
+    precision = reference.precision_score(y, called, average=None)
+    assert block["accuracy"] == pytest.approx(reference.accuracy_score(y, called), abs=1e-6)
+    assert block["balanced_accuracy"] == pytest.approx(
+        reference.balanced_accuracy_score(y, called), abs=1e-6
+    )
+    assert list(block["recall"].values()) == pytest.approx(recall, abs=1e-6)
+    assert block["confusion"]["counts"] == reference.confusion_matrix(y, called).tolist()
+    for index, name in enumerate(CLASSES):
+        of_class = block["per_class"][name]
+        specificity = reference.recall_score(y == index, called == index, pos_label=False)
+        assert of_class["sensitivity"] == pytest.approx(recall[index], abs=1e-6)
+        assert of_class["precision"] == pytest.approx(precision[index], abs=1e-6)
+        assert of_class["specificity"] == pytest.approx(specificity, abs=1e-6)
+        area = reference.roc_auc_score(y == index, p[:, index])
+        assert of_class["auroc"] == pytest.approx(area, abs=1e-6)
+
+
+def test_auroc_counts_ties_one_half():
+    y = np.array([0, 0, 1, 1])
+    p = np.array([[0.9, 0.1], [0.5, 0.5], [0.5, 0.5], [0.2, 0.8]])
+    block = evaluate_predictions(y, p, ["a", "b"], draws=5)
+    assert block["per_class"]["a"]["auroc"] == 0.875  # 3 pairs won, 1 tied
+
+
+def test_counts_by_hand():
+    y = np.array([0, 0, 0, 1, 1, 2])
+    block = evaluate_predictions(y, one_hot([0, 0, 1, 1, 1, 0]), CLASSES, draws=5)
+    assert block["accuracy"] == pytest.approx(4 / 6, abs=1e-6)
+    assert block["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3, abs=1e-6)
+    assert block["called"]["Covid"] == {"Covid": 0.666667, "Normal": 0.333333, "Pneumonia": 0.0}
+    assert block["per_class"]["Pneumonia"]["precision"] is None  # never called
+    assert block["per_class"]["Covid"]["n"] == 3
+
+
+def test_balanced_accuracy_is_over_the_classes_that_are_present():
+    block = evaluate_predictions([0, 0, 1, 1], one_hot([0, 0, 1, 2]), CLASSES, draws=50)
+    assert block["balanced_accuracy"] == 0.75
+    assert block["recall"]["Pneumonia"] is None
+    assert block["per_class"]["Pneumonia"]["auroc"] is None
+    assert block["intervals"]["recall"]["Pneumonia"] is None
+
+
+def test_abstentions_and_rejections_count_at_the_top_and_not_in_answered():
+    y = np.array([0, 0, 1, 1, 2, 2])
+    p = one_hot([0, 1, 1, 0, 2, 2])
+    abstained = np.array([False, True, False, False, False, False])
+    rejected = np.array([False, False, False, True, False, False])
+    block = evaluate_predictions(y, p, CLASSES, abstained=abstained, rejected=rejected, draws=20)
+    assert block["accuracy"] == pytest.approx(4 / 6, abs=1e-6)
+    assert (block["abstained"], block["rejected"]) == (0.166667, 0.166667)
+    assert block["answered"]["n"] == 4
+    assert block["answered"]["share"] == 0.666667
+    assert block["answered"]["accuracy"] == 1
+    assert block["outcomes"]["Normal"] == {
+        "Covid": 0,
+        "Normal": 0.5,
+        "Pneumonia": 0,
+        "abstained": 0,
+        "rejected": 0.5,
+    }
+
+
+def test_when_nothing_is_answered_the_figures_are_null():
+    y, p = sample(30)
+    block = evaluate_predictions(y, p, CLASSES, abstained=np.ones(30, bool), draws=5)
+    assert block["answered"]["n"] == 0
+    assert block["answered"]["balanced_accuracy"] is None
+    assert block["answered"]["intervals"]["ece"] is None
+
+
+def test_each_source_has_the_figures_of_its_own_samples():
+    y, p = sample()
+    sources = np.where(np.arange(len(y)) % 3, "north", "south")
+    block = evaluate_predictions(y, p, CLASSES, sources=sources, draws=50)
+    alone = evaluate_predictions(y[sources == "south"], p[sources == "south"], CLASSES, draws=50)
+    assert list(block["per_source"]) == ["north", "south"]
+    assert block["per_source"]["south"] == {k: v for k, v in alone.items() if k != "dataset"}
+
+
+def test_the_block_is_plain_json_without_nan():
+    y, p = sample(40)
+    block = evaluate_predictions(y[y < 2], p[y < 2], CLASSES, sources=y[y < 2], draws=10)
+    assert json.loads(json.dumps(block, allow_nan=False)) == block
+
+
+@pytest.mark.parametrize(
+    ("y", "p"),
+    [
+        ([], np.zeros((0, 3))),
+        ([0, 1], np.ones((2, 2))),
+        ([0, 3], np.ones((2, 3))),
+        ([0], np.ones(3)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(y, p):
+    with pytest.raises(ValueError, match=r"sample|shape|outside"):
+        evaluate_predictions(y, p, CLASSES)
+
+
+# === Bootstrap ===
+
+
+def test_the_same_seed_gives_the_same_intervals():
+    y, p = sample(200)
+    blocks = [evaluate_predictions(y, p, CLASSES, draws=100, seed=s) for s in (1, 1, 2)]
+    assert blocks[0] == blocks[1]
+    assert blocks[0]["intervals"] != blocks[2]["intervals"]
+
+
+def test_intervals_cover_the_truth_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        y = rng.integers(0, 3, 150)
+        right = rng.random(150) < 0.7
+        block = evaluate_predictions(y, one_hot((y + ~right) % 3), CLASSES, draws=300)
+        low, high = block["intervals"]["accuracy"]
+        covered += low <= 0.7 <= high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_images_of_one_group_count_as_one():
+    y, p = sample(60)
+    copies = [np.repeat(part, 10, axis=0) for part in (y, p)]
+    plain = evaluate_predictions(y, p, CLASSES)["intervals"]["accuracy"]
+    grouped = evaluate_predictions(*copies, CLASSES, groups=np.repeat(np.arange(60), 10))
+    naive = evaluate_predictions(*copies, CLASSES)["intervals"]["accuracy"]
+    assert grouped["groups"] == 60
+    assert grouped["intervals"]["accuracy"] == pytest.approx(plain, abs=1e-6)
+    assert np.ptp(naive) < np.ptp(plain) / 2
+
+
+def test_one_group_has_no_interval():
+    y, p = sample(20)
+    block = evaluate_predictions(y, p, CLASSES, groups=["patient"] * 20)
+    assert block["intervals"]["accuracy"] is None
+    paired = paired_bootstrap_difference(y, p, p, groups=["patient"] * 20)
+    assert paired["interval"] is None
+
+
+def test_the_bootstrap_of_a_mean_has_its_standard_error():
+    values = np.random.default_rng(0).normal(3, 1, 400)
+    low, high = bootstrap.mean_interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    assert bootstrap.mean_interval([np.nan, 1.0]) is None
+
+
+def test_many_groups_are_resampled_in_blocks_with_the_same_result(monkeypatch):
+    y, p = sample(100)
+    whole = evaluate_predictions(y, p, CLASSES, draws=50)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 700)
+    assert evaluate_predictions(y, p, CLASSES, draws=50) == whole
+
+
+# === Calibration ===
+
+
+def test_a_perfectly_calibrated_sample_has_almost_no_calibration_error():
+    rng = np.random.default_rng(0)
+    p = softmax(2 * rng.normal(size=(20000, 3)))
+    y = (rng.random((20000, 1)) > p.cumsum(1)).sum(1)
+    assert expected_calibration_error(p, y) < 0.015
+    assert evaluate_predictions(y, p, CLASSES, draws=2)["ece"] < 0.015
+
+
+def test_calibration_error_by_hand():
+    p = np.array([[0.9, 0.1, 0.0]] * 4 + [[0.5, 0.3, 0.2]] * 6)
+    y = np.array([0, 0, 0, 1] + [0] * 6)
+    # 4 at confidence 0.9 with accuracy 0.75, 6 at 0.5 with accuracy 1
+    assert expected_calibration_error(p, y) == pytest.approx(0.4 * 0.15 + 0.6 * 0.5)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_fitted_temperature_is_the_one_the_labels_were_drawn_with(temperature):
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(20000, 3))
+    y = (rng.random((20000, 1)) > softmax(logits / temperature).cumsum(1)).sum(1)
+    assert temperature_scale(logits, y) == pytest.approx(temperature, rel=0.05)
+
+
+def test_weights_of_zero_leave_samples_out_of_the_temperature():
+    y, p = sample(400)
+    weights = (np.arange(400) < 200).astype(float)
+    weighted = temperature_scale(np.log(p), y, weights)
+    assert weighted == pytest.approx(temperature_scale(np.log(p[:200]), y[:200]), rel=1e-3)
+
+
+# === Abstention ===
+
+
+def test_risk_and_coverage_by_hand():
+    coverage, risk = risk_coverage([0.9, 0.8, 0.8, 0.5], [True, True, False, False])
+    assert coverage == pytest.approx([0.25, 0.75, 1.0])  # the two at 0.8 come together
+    assert risk == pytest.approx([0, 1 / 3, 0.5])
+
+
+def test_the_threshold_abstains_no_more_than_the_target_asks_for():
+    confidence = np.linspace(0.01, 1, 100)
+    correct = confidence > 0.205  # the least confident 20 are wrong
+    threshold = choose_abstention(confidence, correct, target_accuracy=0.9)
+    answered = confidence >= threshold
+    assert correct[answered].mean() >= 0.9
+    assert answered.sum() == 88
+
+
+def test_an_accuracy_out_of_reach_gives_the_best_within_the_allowed_abstention():
+    confidence = np.linspace(0.01, 1, 100)
+    correct = np.arange(100) % 2 == 0
+    correct[70:] = True
+    threshold = choose_abstention(confidence, correct, target_accuracy=0.99, max_abstain=0.3)
+    assert (confidence >= threshold).mean() == pytest.approx(0.7)
+
+
+def test_nothing_is_left_out_when_the_target_is_met_already():
+    assert choose_abstention([0.6, 0.9], [True, True], 0.8) == 0.6
+
+
+# === Comparing two models ===
+
+
+def test_a_better_model_is_seen_as_better():
+    y, bad = sample(400, skill=0.5)
+    _, good = sample(400, skill=3)
+    paired = paired_bootstrap_difference(y, good, bad)
+    assert paired["difference"] == pytest.approx(paired["value"] - paired["other"], abs=1e-5)
+    assert paired["interval"][0] > 0
+
+
+def test_pairing_makes_the_difference_of_a_model_from_itself_zero():
+    y, p = sample(100)
+    paired = paired_bootstrap_difference(y, p, p, figure="ece")
+    assert paired["difference"] == 0
+    assert paired["interval"] == [0, 0]
+
+
+# === Figures on disk ===
+
+
+def test_figures_are_small_and_the_same_every_time(tmp_path):
+    y, p = sample(1000)
+    first = figures.write_all(tmp_path / "a", y, p, CLASSES, dataset="drawn, test")
+    second = figures.write_all(tmp_path / "b", y, p, CLASSES, dataset="drawn, test")
+    names = ["confusion_matrix.png", "roc.png", "reliability.png", "risk_coverage.png"]
+    assert [path.name for path in first] == names
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert one.stat().st_size < 60_000
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(names)
+
+
+def test_figures_can_be_drawn_when_a_class_is_absent(tmp_path):
+    y = np.zeros(10, int)
+    assert len(figures.write_all(tmp_path, y, one_hot(y), CLASSES, dataset="one class")) == 4
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {
+            "loss": [1.0, 0.5],
+            "val_loss": [1.1, 0.7],
+            "accuracy": [0.5, 0.8],
+            "learning_rate": [1, 1],
+        },
+        {"loss": [1.0]},
+        {"loss": [1.0], "val_loss": [1.2], "val_balanced_accuracy": [0.4]},
+    ],
+)
+def test_training_curves_take_what_the_history_has(tmp_path, history):
+    path = figures.save(figures.training_figure(history, "drawn"), tmp_path / "curves.png")
+    assert 1_000 < path.stat().st_size < 60_000
