@@ -9,6 +9,7 @@ import numpy as np
 from aihealth import metrics
 from aihealth.card import with_interval
 from aihealth.errors import UserError
+from aihealth.images import ImageLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,22 +81,33 @@ def compare(old: Path, new: Path, data: str) -> Comparison:
     Args:
         old: the release on the Hub, downloaded.
         new: the release to publish.
-        data: prepared dataset, folder or repo id; its test split is used.
+        data: prepared dataset (its test split), plain folder with a folder per class, or dataset
+            repo id.
 
     Raises:
         UserError: the data cannot be read, or the releases have other classes than it.
     """
-    from aihealth.data import open_splits
+    from aihealth.classifier import Classifier
+    from aihealth.evaluate import answer_all, find_samples
 
-    splits = open_splits(data)
-    if "test" not in splits:
-        raise UserError(f"--gate-data {data} has no test split")
-    test = splits["test"]
-    classes = list(test.features["label"].names)
-    labels = np.array(test["label"])
-    groups = np.array(test["group"], str)
-    before, after = (_probabilities(folder, test, classes) for folder in (old, new))
-    return compare_predictions(labels, before, after, classes, groups, Path(data).name)
+    before, after = Classifier(old, num_threads=1), Classifier(new, num_threads=1)
+    classes = after.classes
+    if set(before.classes) != set(classes):
+        raise UserError(
+            f"the classes differ: {', '.join(before.classes)} on the Hub, {', '.join(classes)} in "
+            "the new version"
+        )
+
+    def ask(image: ImageLike) -> list[list[float]]:
+        answers = (before.predict(image).probabilities, after.predict(image).probabilities)
+        return [[answer[name] for name in classes] for answer in answers]
+
+    samples, answers, _ = answer_all(ask, find_samples(data, classes, "test"), "comparing")
+    given = np.array(answers)
+    labels = np.array([sample.label for sample in samples])
+    groups = np.array([sample.group for sample in samples])
+    name = Path(data).name
+    return compare_predictions(labels, given[:, 0], given[:, 1], classes, groups, name)
 
 
 def compare_predictions(
@@ -146,26 +158,6 @@ def _row(
     worse = bounds is not None and (bounds[0] > 0 if figure == "ece" else bounds[1] < 0)
     texts = [with_interval(_get(b, keys), _get(b["intervals"], keys)) for b in blocks]
     return Row(name, *texts, with_interval(paired["difference"], bounds), worse)
-
-
-def _probabilities(folder: Path, test: Any, classes: list[str]) -> np.ndarray:
-    """`(n, classes)` answers of one release, in the order of the data's classes."""
-    from tqdm.auto import tqdm
-
-    from aihealth.classifier import Classifier
-
-    classifier = Classifier(folder)
-    if set(classifier.classes) != set(classes):
-        raise UserError(
-            f"the classes differ: {', '.join(classifier.classes)} in the release, "
-            f"{', '.join(classes)} in the test data"
-        )
-    answers = []
-    for row in tqdm(test, desc=f"evaluating {folder.name[:12]}", disable=None, leave=False):
-        image = row["image"]
-        given = classifier.predict(image["bytes"] or image["path"]).probabilities
-        answers.append([given[name] for name in classes])
-    return np.array(answers)
 
 
 def _get(block: dict[str, Any], keys: tuple[str, ...]) -> Any:

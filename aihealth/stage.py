@@ -61,7 +61,7 @@ def stage_space(
         hardware: suggested to those who duplicate the Space.
 
     Raises:
-        UserError: `examples` holds no image.
+        UserError: `examples` holds no image, or one that cannot be read.
     """
     for name, path in folder_files(SPACE).items():
         _copy(path, into / name)
@@ -76,7 +76,10 @@ def stage_space(
             raise UserError(f"--examples {examples} holds no image")
         shutil.rmtree(into / "examples", ignore_errors=True)
         for path in own:
-            images.decode(path)
+            try:
+                images.decode(path)
+            except images.ImageError as error:
+                raise UserError(f"--examples {path}: {error}") from error
             _copy(path, into / "examples" / path.name)
     page = SpaceCard.load(into / release.CARD)
     files = [name for name in release.SERVING_FILES if (model / name).is_file()]

@@ -35,12 +35,22 @@ def brightness_model(centres=(60, 120, 180), sharpness=0.002):
 
 
 def make_release(folder, centres=(60, 120, 180), **config):
-    """Write a whole release into `folder` and return it."""
+    """Write a whole release of a brightness model into `folder` and return it."""
+    return write_release(brightness_model(centres), folder, **config)
+
+
+def write_release(model, folder, **config):
+    """Write a whole release of a model into `folder` and return it."""
     from aihealth import card, export, finishing, metrics, release
 
     folder.mkdir(parents=True)
-    export.export_model(brightness_model(centres), folder)
-    settings = {"classes": CLASSES, "input_size": SIZE, "arch": "brightness", "sources": ["demo"]}
+    export.export_model(model, folder)
+    settings = {
+        "classes": CLASSES,
+        "input_size": model.input_shape[1],
+        "arch": model.name,
+        "sources": ["demo"],
+    }
     release.ReleaseConfig(**settings | {"drawn_data": True} | config).save(folder)
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3

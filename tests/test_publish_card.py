@@ -131,7 +131,8 @@ def test_tables_are_whole(text):
 
 
 def test_nothing_of_the_template_is_left(text):
-    assert not any(mark in text for mark in ("{{ ", "{%", "None", "Undefined"))
+    prose = text.replace("[None]", "")
+    assert not any(mark in prose for mark in ("{{ ", "{%", "None", "Undefined"))
 
 
 def test_a_release_without_figures_says_that_it_has_none(release, tmp_path):
