@@ -17,6 +17,8 @@ _OS_SENTENCES = {
     errno.ENOSPC: "no space left on the disk; free some or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some or choose another output folder",
     errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.ENOTDIR: "a part of this path is a file; choose another output folder",
+    errno.EEXIST: "this is a file; choose another output folder",
     errno.EACCES: "permission denied; choose a place that you may write to",
 }
 
