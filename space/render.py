@@ -55,7 +55,7 @@ def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
         language,
         prediction=prediction,
         top=top_class(prediction),
-        limit=percent(config.abstain_below, language),
+        limit=percent(config.abstain_below, language, 1),
         rule=config.abstain_rule,
         score=number(f"{prediction.ood_score:.2f}", language),
         farthest=number(f"{config.ood_threshold or 0:.2f}", language),

@@ -209,9 +209,9 @@ def percent(value: float, language: str, digits: int = 0) -> str:
         language: "en" or "fr".
         digits: digits after the point; 0 rounds to whole percents and says "<1%" and ">99%".
     """
-    if digits == 0 and 0 < value < 0.01:
+    if digits == 0 and value < 0.01:
         text = "<1"
-    elif digits == 0 and 0.99 < value < 1:
+    elif digits == 0 and value > 0.99:
         text = ">99"
     else:
         text = f"{100 * value:.{digits}f}"

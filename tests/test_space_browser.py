@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from aihealth import release
-from tests.space_app import RELEASE, SpaceApp, dicom, film, png, zip_of
+from tests.space_app import ACCEPT, dicom, film, png, space_with, zip_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -63,21 +62,9 @@ def is_foreign(url, app):
     return not url.startswith((app.url, "data:", "blob:"))
 
 
-def space_with(tmp_path_factory, **settings):
-    """A Space whose release has other thresholds, so that the answer's kind is known."""
-    folder = tmp_path_factory.mktemp("space")
-    shutil.copytree(RELEASE, folder / "release", ignore=shutil.ignore_patterns("*.h5", "*.pb"))
-    config = release.read_json(RELEASE / release.CONFIG)
-    release.write_json(folder / "release" / release.CONFIG, config | settings)
-    return SpaceApp(folder, MODEL_ID=str(folder / "release"))
-
-
-ACCEPT = {"ood_threshold": 1e9, "abstain_below": 0.0, "lateral_threshold": None}
-
-
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    with space_with(tmp_path_factory, **ACCEPT) as running:
+    with space_with(tmp_path_factory.mktemp("space"), **ACCEPT) as running:
         yield running
 
 
@@ -228,7 +215,7 @@ def test_many_images_give_a_sortable_table_and_a_csv(app, visit, tmp_path):
 
 
 def test_what_is_no_chest_radiograph_is_said_with_why(tmp_path_factory, visit):
-    with space_with(tmp_path_factory, **ACCEPT | {"ood_threshold": -1.0}) as app:
+    with space_with(tmp_path_factory.mktemp("space"), **ACCEPT | {"ood_threshold": -1.0}) as app:
         page = visit(app)
         upload(page, png(film(1)))
         page.wait_for_selector(".answer")
@@ -238,7 +225,7 @@ def test_what_is_no_chest_radiograph_is_said_with_why(tmp_path_factory, visit):
 
 
 def test_abstention_is_said_with_its_level(tmp_path_factory, visit):
-    with space_with(tmp_path_factory, **ACCEPT | {"abstain_below": 1.01}) as app:
+    with space_with(tmp_path_factory.mktemp("space"), **ACCEPT | {"abstain_below": 1.01}) as app:
         page = visit(app, locale="fr-FR")
         upload(page, png(film(1)))
         page.wait_for_selector(".answer")

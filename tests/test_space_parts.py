@@ -82,7 +82,13 @@ def test_every_text_is_used():
 
 @pytest.mark.parametrize(
     ("value", "english", "french"),
-    [(0.5, "50%", "50 %"), (0.004, "<1%", "<1 %"), (0.996, ">99%", ">99 %"), (0, "0%", "0 %")],
+    [
+        (0.5, "50%", "50 %"),
+        (0.004, "<1%", "<1 %"),
+        (0.996, ">99%", ">99 %"),
+        (0, "<1%", "<1 %"),
+        (1, ">99%", ">99 %"),
+    ],
 )
 def test_no_probability_looks_more_certain_than_it_is(value, english, french):
     assert texts.percent(value, "en") == english
@@ -140,7 +146,7 @@ def test_an_answer_names_its_class_and_shows_all_three_probabilities():
 
 def test_not_sure_says_which_level_was_not_reached():
     html = render.answer(UNSURE, CONFIG, "en")
-    assert "Not sure" in html and "reaches 60%" in html and "Most like" not in html
+    assert "Not sure" in html and "reaches 60.0%" in html and "Most like" not in html
 
 
 def test_what_is_no_chest_radiograph_gets_no_probabilities_and_no_map():
@@ -152,7 +158,7 @@ def test_what_is_no_chest_radiograph_gets_no_probabilities_and_no_map():
 
 def test_an_answer_in_french():
     html = render.answer(UNSURE, CONFIG, "fr")
-    assert "Incertain" in html and "60\u202f%" in html
+    assert "Incertain" in html and "60,0\u202f%" in html
 
 
 def test_the_viewer_offers_each_class_and_starts_with_the_most_probable():

@@ -1,0 +1,138 @@
+"""Many visitors at once: failures, answer times and memory of the Space.
+
+    python benchmarks/load_space.py --users 20 --seconds 120
+    python benchmarks/load_space.py --users 20 --seconds 120 --malformed 0.33
+
+Starts `space/app.py` as a process (or asks one that runs, with --url), and has each user upload a
+drawn film and ask `/predict`, over and over. A malformed upload succeeds when it is refused with
+a sentence. Prints one JSON object; exits with 1 if any request failed.
+"""
+
+import argparse
+import io
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.space_app import SpaceApp, film, png  # noqa: E402 (the checkout is put on the path)
+
+CLASSES = ("Normal", "Covid", "Pneumonia")
+
+
+def main() -> None:
+    """Read the command line, run, report."""
+    args = parse_args()
+    if args.url:
+        report = measure(args.url, args, lambda: None)
+    else:
+        with tempfile.TemporaryDirectory() as folder, SpaceApp(Path(folder)) as app:
+            report = measure(app.url, args, lambda: resident_mb(app.process.pid))
+    print(json.dumps(report, indent=2))
+    sys.exit(1 if report["failed"] else 0)
+
+
+def measure(url, args, memory):
+    """Let the users work; `memory` gives the server's MB, or None where it cannot be known."""
+    good = [png(film(seed, CLASSES[seed % 3], size)) for seed, size in enumerate((256, 512, 1024))]
+    bad = [b"", b"no image", good[0][:900], png(np.zeros((4, 4), np.uint8))]
+    for content in good:  # The first answers load libraries; memory is compared after them.
+        ask(url, content)
+    seconds, failures, lock = [], [], threading.Lock()
+    before, end = memory(), time.monotonic() + args.seconds
+
+    def user(number):
+        choice = random.Random(number)
+        while time.monotonic() < end:
+            malformed = choice.random() < args.malformed
+            content = choice.choice(bad if malformed else good)
+            # Bytes after the end make each upload a file of its own, as different visitors' are.
+            unique = content + (choice.randbytes(8) if content in good else b"")
+            start = time.monotonic()
+            try:
+                refused = ask(url, unique)
+                wrong = None if refused == malformed else f"refused: {refused}"
+            except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+                wrong = f"{type(error).__name__}: {error}"
+            with lock:
+                seconds.append(time.monotonic() - start)
+                if wrong:
+                    failures.append(wrong)
+
+    users = [threading.Thread(target=user, args=(number,)) for number in range(args.users)]
+    for thread in users:
+        thread.start()
+    time.sleep(max(0.0, args.seconds / 2))
+    halfway = memory()
+    for thread in users:
+        thread.join()
+    p50, p95 = (round(float(np.percentile(seconds, q)), 3) for q in (50, 95))
+    return {
+        "users": args.users,
+        "seconds": args.seconds,
+        "malformed": args.malformed,
+        "cores": os.cpu_count(),
+        "requests": len(seconds),
+        "failed": len(failures),
+        "failures": sorted(set(failures))[:5],
+        "p50_s": p50,
+        "p95_s": p95,
+        "requests_per_s": round(len(seconds) / args.seconds, 1),
+        "memory_mb": {"before": before, "halfway": halfway, "after": memory()},
+    }
+
+
+def ask(url, content):
+    """Upload, ask `/predict`, wait; True when the file is refused with a sentence."""
+    api = f"{url}/gradio_api"
+    with httpx.Client(timeout=60) as client:
+        files = {"files": ("film.png", io.BytesIO(content))}
+        (path,) = client.post(f"{api}/upload", files=files).raise_for_status().json()
+        data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
+        event = client.post(f"{api}/call/predict", json=data).raise_for_status().json()["event_id"]
+        text = client.get(f"{api}/call/predict/{event}").raise_for_status().text
+    kind, answer = text.strip().splitlines()[-2:]
+    if kind == "event: error":
+        if not json.loads(answer.removeprefix("data: ")):
+            raise ValueError("an error without a sentence")
+        return True
+    (result,) = json.loads(answer.removeprefix("data: "))
+    if abs(sum(result["probabilities"].values()) - 1) > 1e-3:
+        raise ValueError("the probabilities do not sum to 1")
+    return False
+
+
+def resident_mb(pid):
+    """Memory of a process, MB; Linux only."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024, 1)
+
+
+def parse_args():
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--malformed", type=float, default=0.0, help="share of broken uploads")
+    parser.add_argument("--url", help="a running Space; by default one is started")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Take the pictures of the Space in this folder, with the release that the project ships.
+
+    python docs/screenshots.py
+
+Needs playwright and a Chromium. Every film in the pictures is drawn.
+"""
+# ruff: noqa: E402  (the checkout is put on the path before it is imported)
+
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+from aihealth import Classifier
+from tests.space_app import RELEASE, SPACE, SpaceApp, film, png, space_with
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+COLOURS = 256  # a palette makes the pictures a third as large
+
+
+def example(page: Page, number: int) -> None:
+    """Click an example and wait for its answer."""
+    page.locator("#examples button").nth(number).click()
+    page.wait_for_selector(".answer")
+
+
+def many(page: Page) -> None:
+    """Send a batch with a broken file."""
+    page.get_by_role("tab").nth(1).click()
+    films = sorted((SPACE / "examples").glob("*.png"))
+    files = [(path.name, path.read_bytes()) for path in films]
+    files += [("ward-7.png", png(film(7, "Pneumonia"))), ("letter.png", b"no image")]
+    page.set_input_files(
+        "#upload-many input[type=file]",
+        [{"name": name, "mimeType": "", "buffer": data} for name, data in files],
+    )
+    page.wait_for_selector(".batch")
+
+
+def doubtful(page: Page) -> None:
+    """Send a mixture of two drawn films, the one the release is least sure of."""
+    classifier = Classifier(RELEASE)
+    normal, covid = film(1).astype(float), film(1, "Covid").astype(float)
+    shares = np.linspace(0, 1, 21)
+    films = [(normal * share + covid * (1 - share)).astype("uint8") for share in shares]
+    least = min(films, key=lambda mixed: max(classifier.predict(mixed).probabilities.values()))
+    files = {"name": "film.png", "mimeType": "", "buffer": png(least)}
+    page.set_input_files("#upload input[type=file]", files)
+    page.wait_for_selector(".answer")
+
+
+PICTURES = {
+    "space-start": (1440, "light", lambda page: None),
+    "space-answer": (1440, "light", lambda page: example(page, 2)),
+    "space-answer-dark": (1440, "dark", lambda page: example(page, 1)),
+    "space-not-chest": (1440, "light", lambda page: example(page, 3)),
+    "space-many": (1440, "light", many),
+    "space-phone": (390, "light", lambda page: example(page, 2)),
+    "space-phone-dark": (390, "dark", lambda page: example(page, 0)),
+}
+UNSURE = {"space-not-sure": (1440, "light", lambda page: doubtful(page))}
+
+
+def take(browser: Browser, app: SpaceApp, pictures: dict) -> None:
+    """Save each picture as a PNG of few colours."""
+    for name, (width, scheme, act) in pictures.items():
+        height = 940 if width > 700 else 1500
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-US"
+        )
+        page.goto(app.url)
+        page.wait_for_selector("#trust")
+        act(page)
+        page.wait_for_timeout(800)
+        page.evaluate("window.scrollTo(0, 0)")
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        picture = picture.quantize(COLOURS, kmeans=1, dither=Image.Dither.NONE)
+        picture.save(DOCS / f"{name}.png", optimize=True)
+        page.close()
+
+
+def main() -> None:
+    """Start the Space twice: as it is, and with a level that a doubtful film does not reach."""
+    with sync_playwright() as driver, tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary, name) for name in ("as-it-is", "unsure")]
+        folders[0].mkdir()
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        with SpaceApp(folders[0]) as app:
+            take(browser, app, PICTURES)
+        with space_with(folders[1], abstain_below=0.9, ood_threshold=1e9) as app:
+            take(browser, app, UNSURE)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
