@@ -261,7 +261,7 @@ def _ground_glass(
             haze += rng.uniform(0.6, 1.0) * spot
     size = x.size
     patchy = 0.62 + 0.22 * _cloud(rng, size, 14) + 0.16 * _cloud(rng, size, 40)
-    return rng.uniform(0.55, 0.75) * np.clip(haze, 0, 1) * np.clip(patchy, 0.1, 1)
+    return rng.uniform(0.7, 0.9) * np.clip(haze, 0, 1) * np.clip(patchy, 0.1, 1)
 
 
 def _consolidation(
