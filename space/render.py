@@ -12,13 +12,13 @@ from typing import Any
 import jinja2
 import overlay
 from batch import Row, csv_url
+from huggingface_hub.constants import ENDPOINT
 from startup import Served, short_revision
 from texts import number, percent, say
 
 from aihealth import Prediction
 from aihealth.release import METRICS, ReleaseConfig, read_json
 
-_HUB = "https://huggingface.co"
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -81,11 +81,11 @@ def trust(served: Served, language: str) -> str:
         name=served.name,
         version=config.version,
         revision=short_revision(classifier.revision),
-        link=f"{_HUB}/{served.name}/blob/{classifier.revision}/README.md" if on_hub else None,
+        link=f"{ENDPOINT}/{served.name}/blob/{classifier.revision}/README.md" if on_hub else None,
         sources=config.sources,
         drawn=config.drawn_data,
         known=figures(metrics.get("test"), language),
-        unknown=figures(metrics.get("external"), language),
+        unknown=[f"{block['dataset']}: {figures(block, language)}" for block in _others(metrics)],
         note=say(f"origin_{served.origin}", language)
         if served.origin in ("cache", "shipped") and served.problem
         else None,
@@ -140,6 +140,15 @@ def figures(block: dict[str, Any] | None, language: str) -> str | None:
             value = say("interval", language, value=value, low=low, high=high)
         shown[key] = value
     return say("figures", language, n=block["n"], **shown)
+
+
+def _others(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Blocks of `metrics.json` beside the test split: sources that were left out of training."""
+    return [
+        block
+        for name, block in metrics.items()
+        if name != "test" and isinstance(block, dict) and block.get("accuracy") is not None
+    ]
 
 
 def top_class(prediction: Prediction) -> str:

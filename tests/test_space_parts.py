@@ -16,7 +16,7 @@ from PIL import Image
 
 from aihealth import Prediction
 from aihealth.images import MAX_BYTES, ImageError
-from aihealth.release import ReleaseConfig
+from aihealth.release import METRICS, ReleaseConfig, write_json
 from tests.space_app import SPACE, film, png, zip_of
 
 import batch  # isort: skip (space/ is put on the path by tests.space_app)
@@ -192,6 +192,35 @@ def test_figures_come_with_their_intervals():
         "accuracy 95.2% (93.9% to 96.3%), balanced accuracy 95.1% (1047 images)"
     )
     assert render.figures(None, "en") is None
+
+
+def test_what_to_know_first_is_complete(tmp_path):
+    block = {"n": 60, "accuracy": 0.9, "balanced_accuracy": 0.9, "dataset": "ours, test split"}
+    unseen = {"n": 99, "accuracy": 0.6, "balanced_accuracy": 0.5, "dataset": "nih, left out"}
+    write_json(tmp_path / METRICS, {"test": block, "left_out_nih": unseen, "calibration": {}})
+    config = dataclasses.replace(CONFIG, sources=["bimcv", "rsna"], version="1.2.0")
+    classifier = types.SimpleNamespace(
+        config=config, folder=tmp_path, revision="c0ffee1" + "0" * 33
+    )
+    html = render.trust(startup.Served(classifier, "org/model", "hub"), "en")
+    for fact in (
+        "org/model 1.2.0",
+        "<code>c0ffee1</code>",
+        f"/org/model/blob/{classifier.revision}/README.md",
+        "bimcv, rsna",
+        "accuracy 90.0%",
+        "nih, left out: accuracy 60.0%, balanced accuracy 50.0% (99 images)",
+        "Must not be used",
+    ):
+        assert fact in html
+
+
+def test_a_model_of_drawn_pictures_says_so():
+    config = dataclasses.replace(CONFIG, drawn_data=True)
+    classifier = types.SimpleNamespace(config=config, folder=SPACE, revision=None)
+    assert "drawn pictures" in render.trust(startup.Served(classifier, "demo", "folder"), "en")
+    assert "trained on drawn pictures" in render.page_part("header", "en", drawn=True)
+    assert "drawn" not in render.page_part("header", "en", drawn=False)
 
 
 # === Batches ===
