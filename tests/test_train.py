@@ -216,9 +216,14 @@ def test_a_resumed_run_draws_what_it_would_have_drawn():
 
     def drawn(steps):
         batches = training.training_batches(
-            images, lambda x: tf.cast(x[..., None], tf.float32), weights=training.sampling_weights(images, 1.0),
-            batch_size=8, steps=steps, smoothing=0.0, seed=5,
-        )  # fmt: skip
+            images,
+            lambda x: tf.cast(x[..., None], tf.float32),
+            weights=training.sampling_weights(images, 1.0),
+            batch_size=8,
+            steps=steps,
+            smoothing=0.0,
+            seed=5,
+        )
         return [x.numpy()[:, 0, 0, 0].tolist() for x, _ in batches]
 
     assert drawn(range(0, 6))[3:] == drawn(range(3, 6))
