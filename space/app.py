@@ -100,7 +100,10 @@ def show_batch(
     language = texts.language_of(request)
     uploads = _uploads(files)
     steps = progress.tqdm(
-        _rows(uploads), total=batch.count_images(uploads), desc=texts.say("reading", language)
+        _rows(uploads),
+        total=batch.count_images(uploads),
+        desc=texts.say("reading", language),
+        unit="images",  # in both languages
     )
     rows = list(steps)
     return render.table(rows, SERVED.classifier.classes, language), None

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+import overlay
+
 from aihealth import Classifier, Prediction
 from aihealth.images import MAX_BYTES, ImageError, read_bytes
 
@@ -29,7 +31,8 @@ class Row:
 
     Attributes:
         name: as the visitor's file is called, within an archive with its folders.
-        prediction: None when the file cannot be used.
+        prediction: with a thumbnail for `pixels` and without maps; None when the file cannot be
+            used.
         error: why, else None.
     """
 
@@ -49,9 +52,12 @@ def read(classifier: Classifier, name: str, content: bytes | ImageError) -> Row:
     if isinstance(content, ImageError):
         return Row(name, error=str(content))
     try:
-        return Row(name, classifier.predict(content))
+        prediction = classifier.predict(content)
     except ImageError as error:
         return Row(name, error=str(error))
+    # Two hundred films of full size would not fit into the memory of a small machine.
+    small = overlay.shrink(prediction.pixels, overlay.THUMBNAIL_SIDE)
+    return Row(name, dataclasses.replace(prediction, pixels=small, heatmaps=None))
 
 
 def contents(uploads: list[tuple[str, str]]) -> Iterator[tuple[str, bytes | ImageError]]:

@@ -27,9 +27,14 @@ def film_url(pixels: np.ndarray, side: int = FILM_SIDE) -> str:
         pixels: uint8 `(h, w)`.
         side: longest side of the result, pixels; smaller images keep their size.
     """
+    return _data_url(Image.fromarray(shrink(pixels, side)), "JPEG", quality=88)
+
+
+def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The image with its longest side at most `side` pixels."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return _data_url(picture, "JPEG", quality=88)
+    return np.asarray(picture)
 
 
 def map_url(heatmap: np.ndarray) -> str:

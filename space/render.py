@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 import overlay
+import texts
 from batch import Row, csv_url
 from huggingface_hub.constants import ENDPOINT
 from startup import Served, short_revision
@@ -56,7 +57,7 @@ def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
         prediction=prediction,
         top=top_class(prediction),
         limit=percent(config.abstain_below, language, 1),
-        rule=config.abstain_rule,
+        warning=texts.reason(prediction.warning, language),
         score=number(f"{prediction.ood_score:.2f}", language),
         farthest=number(f"{config.ood_threshold or 0:.2f}", language),
     )
@@ -64,7 +65,7 @@ def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
 
 def refusal(reason: str, language: str) -> str:
     """Why a file cannot be used."""
-    return _fill("refusal.html", language, reason=reason)
+    return _fill("refusal.html", language, reason=texts.reason(reason, language))
 
 
 def trust(served: Served, language: str) -> str:
@@ -121,9 +122,9 @@ def _table_row(row: Row, classes: list[str], language: str) -> dict[str, Any]:
         "name": row.name,
         "state": state,
         "answer": text,
-        "note": note,
+        "note": texts.reason(note, language),
         "numbers": [answer.probabilities[name] if with_figures else None for name in classes],
-        "thumbnail": overlay.film_url(answer.pixels, overlay.THUMBNAIL_SIDE) if answer else None,
+        "thumbnail": overlay.film_url(answer.pixels) if answer else None,
     }
 
 

@@ -1,5 +1,7 @@
 """Every sentence of the page, in English and French, and numbers as each language writes them."""
 
+import re
+
 import gradio as gr
 
 LANGUAGES = ("en", "fr")
@@ -79,7 +81,7 @@ EN = {
     "api_schema": "All endpoints in machine-readable form",
     # === Many images ===
     "upload_many": "<strong>Many radiographs</strong>: drop or choose several files or a ZIP, "
-    "up to 200 images at once.",
+    "up to 200 images at once and 50 MB a file.",
     "reading": "Reading images",
     "file": "File",
     "answer": "Answer",
@@ -165,7 +167,7 @@ FR = {
     "api_mcp": "MCP : des outils pour modèles de langage",
     "api_schema": "Tous les points d’accès sous forme lisible par machine",
     "upload_many": "<strong>Plusieurs radiographies</strong> : déposez ou choisissez des fichiers "
-    "ou un ZIP, 200 images au plus.",
+    "ou un ZIP, 200 images et 50 Mo par fichier au plus.",
     "reading": "Lecture des images",
     "file": "Fichier",
     "answer": "Réponse",
@@ -182,6 +184,36 @@ FR = {
 
 TEXTS = {"en": EN, "fr": FR}
 
+# What the package says of a file, as patterns, in French. Sentences that are not here stay English.
+REASONS_FR = {
+    r"the file is empty": "le fichier est vide",
+    r"this is not an image that can be read \(PNG, JPEG, DICOM\)": "ce n’est pas une image lisible "
+    "(PNG, JPEG, DICOM)",
+    r"the image is damaged or cut short": "l’image est endommagée ou tronquée",
+    r"the DICOM file is damaged( or cut short)?": "le fichier DICOM est endommagé",
+    r"the DICOM file has no image in it": "le fichier DICOM ne contient pas d’image",
+    r"the DICOM file is compressed in a way that cannot be read here": "le fichier DICOM est "
+    "compressé d’une façon illisible ici",
+    r"the file has more than (\d+) MB": r"le fichier dépasse \1 Mo",
+    r"the image has more than (\d+) million pixels": r"l’image dépasse \1 millions de pixels",
+    r"the image has (\d+) x (\d+) pixels; at least (\d+) a side are needed": r"l’image a "
+    r"\1 × \2 pixels ; il en faut au moins \3 par côté",
+    r"the ZIP archive is damaged": "l’archive ZIP est endommagée",
+    r"the ZIP archive has no file in it": "l’archive ZIP ne contient aucun fichier",
+    r"the file is damaged inside the ZIP archive": "le fichier est endommagé dans l’archive ZIP",
+    r"the file is locked with a password": "le fichier est protégé par un mot de passe",
+    r"not read: at most (\d+) images at once": r"non lu : \1 images à la fois au plus",
+    r"not read: the archive unpacks to more than (\d+) MB": r"non lu : l’archive décompressée "
+    r"dépasse \1 Mo",
+    r"The file has (\d+) frames; only the first was used\.": r"Le fichier a \1 images ; seule la "
+    "première a été utilisée.",
+    r"The file says that this is a lateral film: the answer means nothing\.": "Le fichier dit que "
+    "c’est un cliché de profil : la réponse ne veut rien dire.",
+    r"The two halves of this image differ more than in frontal films: if it is a lateral film, "
+    r"the answer means nothing\.": "Les deux moitiés de cette image diffèrent plus que sur un "
+    "cliché de face : si c’est un profil, la réponse ne veut rien dire.",
+}
+
 
 def say(key: str, language: str, **values: object) -> str:
     """A sentence of the page.
@@ -192,6 +224,14 @@ def say(key: str, language: str, **values: object) -> str:
         values: what fills its braces.
     """
     return TEXTS[language][key].format(**values)
+
+
+def reason(text: str | None, language: str) -> str | None:
+    """A sentence of the package about a file, in the visitor's language."""
+    if language == "fr" and text:
+        for pattern, french in REASONS_FR.items():
+            text = re.sub(pattern, french, text)
+    return text
 
 
 def language_of(request: gr.Request | None) -> str:

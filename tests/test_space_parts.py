@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aihealth import Prediction
+from aihealth import Prediction, classifier, images
+from aihealth.dicom import DicomImage
 from aihealth.images import MAX_BYTES, ImageError
 from aihealth.release import METRICS, ReleaseConfig, write_json
 from tests.space_app import SPACE, film, png, zip_of
@@ -53,8 +54,6 @@ class OneAnswer:
     classes = CONFIG.classes
 
     def predict(self, image):
-        from aihealth import images
-
         return dataclasses.replace(ANSWER, pixels=images.decode(image))
 
 
@@ -107,6 +106,30 @@ def test_figures_keep_a_digit_and_the_languages_decimal_sign():
 def test_the_language_is_the_browsers_first(header, language):
     request = types.SimpleNamespace(headers={"accept-language": header})
     assert texts.language_of(request) == language
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        batch.TOO_MANY,
+        batch.TOO_LARGE,
+        classifier.LATERAL,
+        DicomImage(ANSWER.pixels, 3, "LL").warning,
+    ],
+)
+def test_sentences_of_the_package_are_known_in_french(sentence):
+    assert texts.reason(sentence, "en") == sentence
+    french = texts.reason(sentence, "fr")
+    assert french != sentence and not re.search(r"\b(the|The|not|answer)\b", french)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", png(film(size=32))[:90], png(np.zeros((8, 8), np.uint8))]
+)
+def test_reasons_of_reading_are_known_in_french(content):
+    with pytest.raises(ImageError) as error:
+        images.decode(content)
+    assert texts.reason(str(error.value), "fr") != str(error.value)
 
 
 # === Pictures ===
@@ -199,14 +222,12 @@ def test_what_to_know_first_is_complete(tmp_path):
     unseen = {"n": 99, "accuracy": 0.6, "balanced_accuracy": 0.5, "dataset": "nih, left out"}
     write_json(tmp_path / METRICS, {"test": block, "left_out_nih": unseen, "calibration": {}})
     config = dataclasses.replace(CONFIG, sources=["bimcv", "rsna"], version="1.2.0")
-    classifier = types.SimpleNamespace(
-        config=config, folder=tmp_path, revision="c0ffee1" + "0" * 33
-    )
-    html = render.trust(startup.Served(classifier, "org/model", "hub"), "en")
+    loaded = types.SimpleNamespace(config=config, folder=tmp_path, revision="c0ffee1" + "0" * 33)
+    html = render.trust(startup.Served(loaded, "org/model", "hub"), "en")
     for fact in (
         "org/model 1.2.0",
         "<code>c0ffee1</code>",
-        f"/org/model/blob/{classifier.revision}/README.md",
+        f"/org/model/blob/{loaded.revision}/README.md",
         "bimcv, rsna",
         "accuracy 90.0%",
         "nih, left out: accuracy 60.0%, balanced accuracy 50.0% (99 images)",
@@ -217,8 +238,8 @@ def test_what_to_know_first_is_complete(tmp_path):
 
 def test_a_model_of_drawn_pictures_says_so():
     config = dataclasses.replace(CONFIG, drawn_data=True)
-    classifier = types.SimpleNamespace(config=config, folder=SPACE, revision=None)
-    assert "drawn pictures" in render.trust(startup.Served(classifier, "demo", "folder"), "en")
+    loaded = types.SimpleNamespace(config=config, folder=SPACE, revision=None)
+    assert "drawn pictures" in render.trust(startup.Served(loaded, "demo", "folder"), "en")
     assert "trained on drawn pictures" in render.page_part("header", "en", drawn=True)
     assert "drawn" not in render.page_part("header", "en", drawn=False)
 
@@ -255,6 +276,11 @@ def test_a_broken_file_is_a_row_with_its_reason(tmp_path):
     rows = rows_of(uploads)
     assert [bool(row.error) for row in rows] == [True, True, True, False]
     assert rows[1].error == "the file is empty"
+
+
+def test_rows_of_a_batch_keep_thumbnails_and_no_films(tmp_path):
+    (row,) = rows_of([write(tmp_path, "x.png", png(film(size=512)))])
+    assert row.prediction.pixels.shape == (96, 96) and row.prediction.heatmaps is None
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
