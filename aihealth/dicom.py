@@ -1,11 +1,16 @@
 """DICOM radiographs to grey levels; no tag leaves this module."""
 
 import dataclasses
+import functools
 import io
+import logging
+import warnings
+import zlib
+from typing import Any
 
 import numpy as np
 
-from aihealth.images import ImageError, check_size, stretch
+from aihealth.images import MAX_BYTES, ImageError, check_size, stretch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ class DicomImage:
 
 
 def decode_dicom(data: bytes) -> DicomImage:
-    """Decode the first frame: modality rescale, then window, then photometric interpretation.
+    """Decode the first frame: modality LUT or rescale, VOI LUT or window, photometric meaning.
 
     Args:
         data: the bytes of a DICOM file (PS3.10).
@@ -44,27 +49,30 @@ def decode_dicom(data: bytes) -> DicomImage:
     """
     try:
         import pydicom
-        from pydicom.pixels import apply_color_lut, apply_rescale, apply_windowing, pixel_array
+        from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
     except ImportError as error:
         raise ImageError("DICOM files need pydicom: pip install 'aihealth[dicom]'") from error
-    try:
+    _silence(pydicom.__name__)
+    _check_inflated_size(data)
+    try:  # pydicom raises many kinds on damaged files, some only when a tag is looked at.
         dataset = pydicom.dcmread(io.BytesIO(data))
-    except Exception as error:  # pydicom raises many kinds on damaged files.
+        complete = all(name in dataset for name in ("PixelData", "Rows", "Columns"))
+        width, height = (int(dataset.get(name, 0)) for name in ("Columns", "Rows"))
+        frames = int(dataset.get("NumberOfFrames", 1) or 1)
+        photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
+        view = str(dataset.get("ViewPosition", "") or "").upper()
+    except Exception as error:
         raise ImageError("the DICOM file is damaged") from error
-    if "PixelData" not in dataset or "Rows" not in dataset or "Columns" not in dataset:
+    if not complete:
         raise ImageError("the DICOM file has no image in it")
-    check_size(int(dataset.Columns), int(dataset.Rows))
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
+    check_size(width, height)
     try:
         pixels = pixel_array(dataset, index=0)
         if photometric == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, dataset)
         elif photometric.startswith("MONOCHROME"):
-            pixels = apply_windowing(apply_rescale(pixels, dataset), dataset)
-    except NotImplementedError as error:
-        raise ImageError(_UNREADABLE) from error
-    except RuntimeError as error:  # pydicom: no plugin decodes this transfer syntax.
+            pixels = _windowed(apply_modality_lut(pixels, dataset), dataset)
+    except (NotImplementedError, RuntimeError) as error:  # No plugin decodes this syntax.
         raise ImageError(_UNREADABLE) from error
     except Exception as error:
         raise ImageError("the DICOM file is damaged or cut short") from error
@@ -73,8 +81,46 @@ def decode_dicom(data: bytes) -> DicomImage:
     pixels = stretch(pixels)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
         pixels = 255 - pixels
-    view = str(dataset.get("ViewPosition", "") or "").upper()
     return DicomImage(pixels, frames, view if view in ("AP", "PA", "LL", "RL") else "")
 
 
 _UNREADABLE = "the DICOM file is compressed in a way that cannot be read here"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_MAX_INFLATED = 4 * MAX_BYTES
+
+
+def _windowed(pixels: np.ndarray, dataset: Any) -> np.ndarray:
+    """Apply the VOI LUT or window; a window that is no window, or hides all, is left out.
+
+    Exports leave these tags empty, at width 0, or as they were before the values were rescaled:
+    the film is still worth seeing.
+    """
+    from pydicom.pixels import apply_voi_lut
+
+    try:
+        windowed = apply_voi_lut(pixels, dataset)
+    except Exception:  # As above: of many kinds.
+        return pixels
+    return windowed if windowed.min() < windowed.max() else pixels
+
+
+def _check_inflated_size(data: bytes) -> None:
+    """Refuse a deflated data set (PS3.5 A.5) that would not fit in memory; pydicom would try."""
+    if _DEFLATED not in data[:1024] or len(data) < 144:
+        return
+    # The file meta information starts with its own length (PS3.10 7.1): tag, "UL", 4, length.
+    start = 144 + int.from_bytes(data[140:144], "little")
+    try:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        size = len(inflater.decompress(data[start:], _MAX_INFLATED + 1))
+    except zlib.error as error:
+        raise ImageError("the DICOM file is damaged") from error
+    if size > _MAX_INFLATED:
+        raise ImageError(f"the DICOM file inflates to more than {_MAX_INFLATED // 2**20} MB")
+
+
+@functools.cache
+def _silence(library: str) -> None:
+    """Keep quiet a library whose warnings quote the values of tags: names, numbers, dates."""
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=library)

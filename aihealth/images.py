@@ -5,15 +5,20 @@ differ. Nothing but pixels leaves this module: EXIF and DICOM tags are read wher
 pixels (orientation, window, photometric interpretation) and dropped.
 """
 
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aihealth.errors import UserError
+
+# Our own, lower limit on pixels is checked below. Set once: `catch_warnings` is not thread-safe.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 MAX_BYTES = 50 * 2**20
 MAX_PIXELS = 64_000_000  # a 40 x 43 cm detector at 0.05 mm
@@ -47,6 +52,10 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         raise ImageError("this is a folder, not an image") from error
     except PermissionError as error:
         raise ImageError("no permission to read the file") from error
+    except OSError as error:  # a name that is too long, a file used as a folder, a bad disk
+        raise ImageError(f"the file cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ImageError("this is not the name of a file") from error
 
 
 def decode(image: ImageLike) -> np.ndarray:
@@ -73,7 +82,7 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
     if isinstance(image, np.ndarray):
         return _grey_array(image), None
     if isinstance(image, Image.Image):
-        return _grey_picture(image), None
+        return _read(lambda: image), None
     data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
     if not data:
         raise ImageError("the file is empty")
@@ -84,18 +93,20 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
 
         film = decode_dicom(data)
         return film.pixels, film.warning
+    return _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS)), None
+
+
+def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
+    """Grey levels of what Pillow opens; whatever goes wrong in its decoders is an `ImageError`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Our own limit on pixels is checked below.
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                return _grey_picture(picture), None
+        return _grey_picture(open_picture())
     except UnidentifiedImageError as error:
         raise ImageError("this is not an image that can be read (PNG, JPEG, DICOM)") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_many_pixels()) from error
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # Its decoders raise many kinds on damaged files.
         raise ImageError("the image is damaged or cut short") from error
 
 
@@ -173,7 +184,8 @@ def suffix_is_image(path: str | os.PathLike) -> bool:
 def _grey_picture(picture: Image.Image) -> np.ndarray:
     check_size(*picture.size)  # Known from the header, before anything is decoded.
     picture.load()
-    picture = ImageOps.exif_transpose(picture)
+    with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
         return stretch(np.asarray(picture))
     return np.array(picture.convert("L"))
@@ -187,7 +199,8 @@ def _grey_array(array: np.ndarray) -> np.ndarray:
         )
     check_size(array.shape[1], array.shape[0])
     if array.dtype != np.uint8:
-        if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
+        real = array.dtype.kind in "uif"
+        if not (real and np.isfinite(array).all()):
             raise ImageError("the array has values that are not numbers")
         if array.min() < 0 or array.max() > 255:
             raise ImageError("the array has values outside 0 to 255")
