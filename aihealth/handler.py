@@ -12,8 +12,7 @@ from typing import Any
 
 # The release carries the modules that it needs, so that an endpoint installs nothing of ours. In
 # the Hub's cache this file is a link: its folder counts, not that of the file it points to.
-HERE = Path(__file__).absolute().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 from aihealth.classifier import Classifier
 from aihealth.images import ImageError
@@ -37,7 +36,7 @@ class EndpointHandler:
         Args:
             path: the folder of the model repo; the folder of this file by default.
         """
-        self.classifier = Classifier(path or HERE)
+        self.classifier = Classifier(path or Path(__file__).absolute().parent)
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """Classify one image.
