@@ -1,0 +1,372 @@
+"""`python -m aihealth predict` and `evaluate`, as their users run them."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import push_to_hub
+from aihealth import __main__ as cli
+from aihealth import evaluate, parallel, predict
+from aihealth.errors import UserError
+from tests.releases import BRIGHTNESS, CLASSES, grey_image, make_dataset, make_release
+from tests.test_images import make_dicom
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A release that looks at brightness: Covid dark, Normal medium, Pneumonia bright."""
+    return str(make_release(tmp_path_factory.mktemp("cli") / "release"))
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Readable and unreadable files, in folders."""
+    folder = tmp_path / "films"
+    (folder / "ward").mkdir(parents=True)
+    grey_image(60).save(folder / "dark.png")
+    grey_image(180).save(folder / "ward" / "bright.jpg")
+    dicom = make_dicom(np.asarray(grey_image(120)))
+    (folder / "ward" / "IM0001").write_bytes(dicom)
+    (folder / "ward" / "1.2.840.10008").write_bytes(dicom)
+    (folder / "broken.png").write_bytes(b"not an image")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / ".hidden.png").write_bytes(b"not looked at")
+    return folder
+
+
+def run(*args, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "aihealth", *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+def fails(capsys, *args):
+    """Run in this process; the sentence and the exit status."""
+    with pytest.raises(UserError) as error:
+        cli.main([str(arg) for arg in args])
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# === predict ===
+
+
+def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
+    done = run("predict", "--model", model, "--json", films, films / "nothing.png")
+    rows = {os.path.basename(row["file"]): row for row in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert list(rows) == [
+        "broken.png",
+        "dark.png",
+        "1.2.840.10008",
+        "IM0001",
+        "bright.jpg",
+        "nothing.png",
+    ]
+    assert list(rows["dark.png"]) == [
+        "file",
+        "label",
+        "probabilities",
+        "is_chest_radiograph",
+        "abstained",
+        "warning",
+        "error",
+    ]
+    assert rows["dark.png"]["label"] == "Covid"
+    assert rows["bright.jpg"]["label"] == "Pneumonia"
+    assert list(rows["dark.png"]["probabilities"]) == CLASSES
+    assert sum(rows["dark.png"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert rows["dark.png"]["error"] is None
+    assert rows["broken.png"]["label"] is None
+    assert rows["broken.png"]["probabilities"] is None
+    assert "not an image" in rows["broken.png"]["error"]
+    assert rows["nothing.png"]["error"] == "there is no such file"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_table_is_printed_by_default(model, films, capsys):
+    cli.main(["predict", "--model", model, str(films / "dark.png"), str(films / "ward")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["answer", *CLASSES, "file"]
+    assert lines[1].startswith("Covid")
+    assert lines[1].endswith("dark.png")
+    assert len(lines) == 1 + 4 + 1
+    assert "Not a medical device" in lines[-1]
+
+
+def test_csv_and_json_files_hold_the_same_rows(model, films, tmp_path, capsys):
+    table, rows = tmp_path / "rows.csv", tmp_path / "rows.json"
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(
+            ["predict", "--model", model, str(films), "--csv", str(table), "--json", str(rows)]
+        )
+    assert exit_.value.code == 1
+    found = json.loads(rows.read_text())
+    read = list(csv.DictReader(table.open(newline="")))
+    assert [row["file"] for row in read] == [row["file"] for row in found]
+    for line, row in zip(read, found, strict=True):
+        assert line["label"] == (row["label"] or "")
+        if row["probabilities"]:
+            assert float(line["Normal"]) == pytest.approx(row["probabilities"]["Normal"], abs=1e-6)
+        assert line["error"] == (row["error"] or "")
+    assert capsys.readouterr().out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["films", "rows.csv", "rows.json"]
+
+
+def test_a_bare_json_flag_does_not_take_an_image_for_its_file(model, films, capsys):
+    image = films / "dark.png"
+    before = image.read_bytes()
+    cli.main(["predict", "--model", model, "--json", str(image)])
+    assert json.loads(capsys.readouterr().out)[0]["label"] == "Covid"
+    cli.main(["predict", "--model", model, str(image), "--csv", "-"])
+    assert next(csv.DictReader(io.StringIO(capsys.readouterr().out)))["label"] == "Covid"
+    assert image.read_bytes() == before
+
+
+def test_unsure_and_turned_away_have_no_label(model, tmp_path):
+    class Stub:
+        classes = CLASSES
+
+        def predict(self, file):
+            from aihealth.classifier import Prediction
+
+            given = dict(zip(CLASSES, (0.4, 0.3, 0.3), strict=True))
+            maps = np.zeros((3, 4, 4), np.float32)
+            turned = "hand" in str(file)
+            pixels = np.zeros((32, 32), np.uint8)
+            return Prediction(None, given, maps, not turned, 2.0, not turned, "look", pixels)
+
+    out = io.StringIO()
+    table = predict._Table(out, CLASSES)
+    for name in ("unsure.png", "hand.png"):
+        table.row(predict._row(name, CLASSES, Stub().predict(name), None))
+    lines = out.getvalue().splitlines()
+    assert lines[1].startswith("not sure")
+    assert lines[2].startswith("not a chest radiograph")
+    assert lines[1].endswith("unsure.png: look")
+
+
+def test_heatmaps_of_same_named_files_stay_apart(model, tmp_path):
+    for ward in ("a", "b"):
+        (tmp_path / ward).mkdir()
+        grey_image(60).save(tmp_path / ward / "film.png")
+    files = [tmp_path / ward / "film.png" for ward in ("a", "b")]
+    cli.main(["predict", "--model", model, *map(str, files), "--heatmaps", str(tmp_path / "maps")])
+    maps = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert len(maps) == 2
+    assert maps[0].endswith("a_film.png.Covid.png")
+    with Image.open(tmp_path / "maps" / maps[0]) as picture:
+        assert picture.size == (48, 48)
+
+
+def test_an_overlay_tints_where_the_map_is_high_and_nothing_else():
+    heatmap = np.zeros((8, 8), np.float32)
+    heatmap[:, 6:] = 1
+    tinted = np.asarray(predict.overlay(np.full((64, 64), 100, np.uint8), heatmap))
+    assert (tinted[:, :16] == 100).all()
+    red, _, blue = tinted[32, 60]
+    assert red > 150
+    assert blue < 50
+
+
+def test_predict_loads_no_training_library(model, films):
+    code = (
+        "import sys; from aihealth import __main__ as cli; "
+        "cli.main(['predict', '--model', sys.argv[1], sys.argv[2]]); "
+        "loaded = {'tensorflow', 'keras', 'datasets', 'sklearn', 'scipy', 'matplotlib', 'gradio'}; "
+        "print('LOADED', sorted(loaded & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, model, str(films / "dark.png")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "LOADED []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--csv", "-", "--json", "-", "{films}"], "standard output"),
+        (["--csv", "{films}/none/rows.csv", "{films}"], "is no folder"),
+        (["--heatmaps", "{films}/dark.png", "{films}"], "--heatmaps"),
+        (["{empty}"], "has no images"),
+    ],
+)
+def test_bad_options_are_one_sentence(model, films, tmp_path, capsys, args, words):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    args = [arg.format(films=films, empty=empty) for arg in args]
+    assert words in fails(capsys, "predict", "--model", model, *args)
+
+
+def test_without_a_model_the_shipped_release_is_used(model, films, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "project" / "aihealth"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(cli, "__file__", str(package / "__main__.py"))
+    assert "--model is needed" in fails(capsys, "predict", films / "dark.png")
+    shutil.copytree(model, tmp_path / "project" / "release")
+    cli.main(["predict", str(films / "dark.png")])
+    assert "Covid" in capsys.readouterr().out
+
+
+def test_no_such_model_is_one_sentence_without_traceback(films):
+    done = run("predict", "--model", "no/such/folder", films / "dark.png")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_results_come_in_order_and_errors_come_through():
+    assert list(parallel.in_order(lambda x: x * x, range(1000), "squares")) == [
+        x * x for x in range(1000)
+    ]
+    with pytest.raises(ZeroDivisionError):
+        list(parallel.in_order(lambda x: 1 // x, [1, 0], "reciprocals"))
+
+
+def test_a_long_list_is_not_worked_off_ahead_of_its_reader():
+    begun = []
+    results = parallel.in_order(begun.append, range(10_000), "counting")
+    next(results)
+    results.close()
+    assert len(begun) < 1000
+
+
+# === evaluate ===
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("cli-data") / "prepared")
+
+
+def test_a_prepared_dataset_is_measured_on_one_split(model, dataset, tmp_path, capsys):
+    cli.main(["evaluate", "--model", model, "--data", str(dataset), "--out", str(tmp_path / "out")])
+    block = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert block["n"] == 12
+    assert block["dataset"] == "prepared, test"
+    assert block["balanced_accuracy"] == 1
+    assert list(block["per_source"]) == ["north"]
+    assert block["unreadable"] == []
+    for name in ("accuracy", "recall", "ece", "abstained", "rejected", "answered", "intervals"):
+        assert name in block
+        assert name in block["per_source"]["north"] or name == "dataset"
+    drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
+    assert drawn == ["confusion_matrix.png", "reliability.png", "risk_coverage.png", "roc.png"]
+    assert "100.0%" in capsys.readouterr().out
+
+
+def test_groups_of_the_manifest_are_kept(model, dataset):
+    block = evaluate.evaluate(model, str(dataset), split="train")
+    assert (block["n"], block["groups"]) == (12, 12)
+
+
+def plain(folder, names):
+    """Class folders in an unusual case, with the files named."""
+    for label, level in BRIGHTNESS.items():
+        (folder / label.upper()).mkdir(parents=True)
+        for index, name in enumerate(names):
+            grey_image(level, seed=index).save(folder / label.upper() / name)
+    return folder
+
+
+def test_a_plain_folder_takes_sources_and_patients_from_file_names(model, tmp_path):
+    names = ["nih_7_000.png", "nih_7_001.png", "bimcv_3.png", "bimcv_4.png"]
+    block = evaluate.evaluate(model, str(plain(tmp_path / "hospital", names)))
+    assert block["dataset"] == "hospital"
+    assert (block["n"], block["accuracy"]) == (12, 1)
+    assert {name: part["n"] for name, part in block["per_source"].items()} == {"bimcv": 6, "nih": 6}
+    assert block["groups"] == 7  # one patient of nih, six files of bimcv
+
+
+def test_names_without_underscore_are_one_source(model, tmp_path):
+    block = evaluate.evaluate(model, str(plain(tmp_path / "hospital", ["1.png", "2.png"])))
+    assert list(block["per_source"]) == ["hospital"]
+
+
+def test_unreadable_images_are_listed_and_not_fatal(model, tmp_path, capsys):
+    folder = plain(tmp_path / "hospital", ["a_1.png", "a_2.png"])
+    (folder / "NORMAL" / "a_3.png").write_bytes(b"")
+    cli.main(["evaluate", "--model", model, "--data", str(folder), "--out", str(tmp_path / "out")])
+    block = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert block["n"] == 6
+    assert block["unreadable"] == [{"file": "NORMAL/a_3.png", "error": "the file is empty"}]
+    assert "1 files could not be read" in capsys.readouterr().out
+
+
+def test_a_dataset_repo_is_measured_by_its_id(model, dataset, hub, repo_id, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr("datasets.config.USE_PARQUET_EXPORT", False)
+    words = ["dataset", "--data", str(dataset), "--repo-id", repo_id]
+    push_to_hub.publish(push_to_hub.parse_args(words))
+    block = evaluate.evaluate(model, repo_id)
+    local = evaluate.evaluate(model, str(dataset))
+    assert block["dataset"] == f"{repo_id}, test"
+    assert block["confusion"] == local["confusion"]
+    assert list(block["per_source"]) == ["north"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: (folder / "Covid").mkdir(), "no images in class folders"),
+        (lambda folder: plain(folder / "x", ["a.png"]), "class 'x'"),
+        (lambda folder: (folder / "manifest.jsonl").write_text(""), "not a prepared dataset"),
+    ],
+)
+def test_data_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
+    model, tmp_path, capsys, make, words
+):
+    folder, out = tmp_path / "data", tmp_path / "out"
+    folder.mkdir()
+    make(folder)
+    assert words in fails(capsys, "evaluate", "--model", model, "--data", folder, "--out", out)
+    assert not out.exists()
+
+
+def test_when_nothing_can_be_read_it_says_why(model, tmp_path, capsys):
+    (tmp_path / "data" / "Normal").mkdir(parents=True)
+    (tmp_path / "data" / "Normal" / "a.png").write_bytes(b"text")
+    sentence = fails(
+        capsys, "evaluate", "--model", model, "--data", tmp_path / "data", "--out", tmp_path / "out"
+    )
+    assert "none of the 1 images can be read" in sentence
+
+
+def test_a_missing_split_names_those_there_are(model, dataset, tmp_path, capsys):
+    args = ("evaluate", "--model", model, "--data", dataset, "--out", tmp_path, "--split", "nope")
+    assert "test, train, validation" in fails(capsys, *args)
+
+
+def test_a_file_in_place_of_the_output_is_refused_before_the_work(dataset, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    args = ("evaluate", "--model", "never/read", "--data", dataset, "--out", tmp_path / "out")
+    assert "name a folder" in fails(capsys, *args)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "audit"])
+def test_help_shows_examples(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"python -m aihealth {command} " in capsys.readouterr().out
