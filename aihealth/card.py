@@ -208,8 +208,8 @@ def _context(
         "arch": config.arch,
         "input_size": config.input_size,
         "parameters": _thousands(provenance.get("parameters")),
-        "blocks": [_block(title, block) for title, block in _blocks(metrics)],
-        "tables": [],
+        "block": _block(metrics["test"]) if metrics.get("test") else None,
+        "tables": _left_out_table(metrics, config.classes),
         "figures": figures,
         "sources": config.sources,
         "known_faults": [text for name, text in KNOWN_FAULTS.items() if name in sources],
@@ -225,18 +225,44 @@ def _context(
     }
 
 
-def _blocks(metrics: dict) -> list[tuple[str, dict]]:
-    """The evaluations in `metrics.json`, the test split first."""
-    found = [("Held-out test split", metrics["test"])] if metrics.get("test") else []
-    found += [
-        (name.replace("_", " ").capitalize(), block)
-        for name, block in metrics.items()
-        if name != "test" and isinstance(block, dict) and {"n", "recall"} <= block.keys()
+def _left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
+    rows = []
+    for name, block in metrics.items():
+        if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
+            continue
+        bounds = block.get("intervals", {})
+        answered = block.get("answered") or {}
+        rows.append(
+            [
+                block.get("dataset") or name.replace("_", " "),
+                str(block["n"]),
+                overall_text(block),
+                overall_text(answered),
+                with_interval(block.get("ece"), bounds.get("ece")),
+                *(
+                    with_interval(
+                        block["recall"].get(label), (bounds.get("recall") or {}).get(label)
+                    )
+                    for label in classes
+                ),
+            ]
+        )
+    if not rows:
+        return []
+    columns = ["left out", "n", "balanced accuracy", "of what it answers", "calibration error"]
+    return [
+        {
+            "title": "At hospitals that training left out",
+            "text": "Trained without a source, measured on it: what a hospital that this model has "
+            "never seen should expect. The released model was trained on all sources.",
+            "columns": [*columns, *(f"sensitivity {label}" for label in classes)],
+            "rows": rows,
+        }
     ]
-    return found
 
 
-def _block(title: str, block: dict[str, Any]) -> dict[str, Any]:
+def _block(block: dict[str, Any]) -> dict[str, Any]:
     """One evaluation as rows of text."""
     intervals = block.get("intervals", {})
     names = {
@@ -281,7 +307,6 @@ def _block(title: str, block: dict[str, Any]) -> dict[str, Any]:
         for name, part in block.get("per_source", {}).items()
     ]
     return {
-        "title": title,
         "n": block["n"],
         "groups": block.get("groups", block["n"]),
         "overall": [row for row in overall if row is not None],

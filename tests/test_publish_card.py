@@ -122,7 +122,23 @@ def test_every_source_has_its_row_with_intervals(release, text):
         assert f"| {name} | {part['n']} | {figure} |" in text
 
 
+def test_hospitals_that_were_left_out_have_a_table_of_their_own(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    metrics = read_json(folder / METRICS)
+    metrics["left_out_harbour"] = metrics["test"]["per_source"]["harbour"] | {"dataset": "harbour"}
+    write_json(folder / METRICS, metrics | {"calibration": {"temperature": 1.3}})
+    text = card.render(folder, "org/name").content
+    (row,) = [line for line in text.splitlines() if line.startswith("| harbour | 30 | ")][1:]
+    assert "At hospitals that training left out" in text
+    assert row.count("|") == 9
+    check_tables(text)
+
+
 def test_tables_are_whole(text):
+    check_tables(text)
+
+
+def check_tables(text):
     """Every row of a table has as many cells as its header."""
     lines = text.splitlines()
     for above, below in itertools.pairwise(lines):
