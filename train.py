@@ -120,6 +120,7 @@ def main() -> None:
         steps_per_epoch=steps_per_epoch,
         validation_data=training.evaluation_batches(validation, args.batch_size),
         callbacks=[average, checkpoint],
+        shuffle=False,  # the draws are random already
         verbose="auto" if os.isatty(1) else 2,
     )
     checkpoint.use_best()
@@ -178,6 +179,7 @@ def use_the_machine() -> None:
     import keras
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # Saving warns of metrics that were never compiled.
     if tf.config.list_physical_devices("GPU"):
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
 

@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ def open_splits(root: str) -> dict[str, Any]:
     """
     import datasets
 
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     splits = _open_folder(Path(root)) if os.path.isdir(root) else _open_repo(root)
     return {
         split: splits[split].cast_column("image", datasets.Image(decode=False))

@@ -54,7 +54,8 @@ class FeatureDistance:
             whitening.append(transform.astype(np.float32))
             centres.append((means @ transform).astype(np.float32))
             distance = _nearest(matrix @ transform, centres[-1])
-            scales.append(np.quantile(distance, quantile))
+            # A network that has learned nothing gives every image the same features.
+            scales.append(max(np.quantile(distance, quantile), 1e-6))
         return cls(whitening, centres, np.array(scales, np.float32))
 
     def score(self, features: np.ndarray) -> np.ndarray:
