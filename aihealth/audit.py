@@ -1,0 +1,290 @@
+"""`python -m aihealth audit`: does a release look at the lungs, or at what gives the hospital away?
+
+Shortcuts are the rule with radiographs collected class by class (DeGrave et al., "AI for
+radiographic COVID-19 detection selects shortcuts over signal", Nature Machine Intelligence 2021;
+Maguolo and Nanni, "A critic evaluation of methods for COVID-19 automatic detection from X-ray
+images", Information Fusion 2021, who blank out the lungs as is done here).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aihealth import images, release
+from aihealth.bootstrap import mean_interval
+from aihealth.classifier import Classifier
+from aihealth.evaluate import Sample, answer_all, check_output, find_samples, title
+from aihealth.metrics import SEED, evaluate_predictions
+from data_prep.inspection import table
+
+AUDIT = "audit.json"
+FOLDS = 5
+THUMBNAIL = 8  # pixels a side
+
+# Where the lungs of a frontal film lie, as shares of its width and height: two upright ellipses
+# (centre x, centre y, half width, half height), drawn generously over the films of several
+# collections. Plain geometry, no segmentation: the same place in every image, so that its outline
+# tells nothing of the patient.
+LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
+BORDER = 0.125  # of each side: what "only the borders" keeps
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """What one image gives.
+
+    Attributes:
+        whole: (C,) probabilities for the image.
+        blanked: (C,) with the lungs blanked out.
+        borders: (C,) with nothing but the borders.
+        features: (d,) of the whole image.
+        thumbnail: (64,) grey levels.
+        inside: share of the predicted class's activation map inside the lungs; NaN without a map.
+        area: share of a uniform map that would lie there; NaN without a map.
+    """
+
+    whole: np.ndarray
+    blanked: np.ndarray
+    borders: np.ndarray
+    features: np.ndarray
+    thumbnail: np.ndarray
+    inside: float
+    area: float
+
+
+def audit(
+    model: str,
+    data: str,
+    *,
+    split: str = "test",
+    revision: str | None = None,
+    token: str | None = None,
+    out: str | None = None,
+) -> dict[str, Any]:
+    """Look for shortcuts in what a release does on a data set.
+
+    Args:
+        model: release folder or repo id.
+        data: as for `aihealth.evaluate.evaluate`.
+        split: of a prepared dataset or a repo.
+        revision: of the model's repo.
+        token: for the model's repo.
+        out: folder for `audit.json`, created where it does not exist.
+
+    Returns:
+        JSON-ready: dataset, n, groups, unreadable, chance; `classes_from` with `whole_image`,
+        `lungs_blanked`, `borders_only` (the release's answers) and `thumbnail` (logistic
+        regression on 8 x 8 pixels, cross-validated by group); `sources_from` with `features`
+        (logistic regression on the release's features, cross-validated by group) and `class`
+        (the most frequent source of the true class: what the labels alone give away), None with
+        fewer than two sources; `map_inside_lungs`. Each holds `value` (balanced accuracy, or the
+        share) and `interval` (95%, bootstrap by group).
+
+    Raises:
+        UserError: as for `aihealth.evaluate.evaluate`.
+    """
+    if out:
+        check_output(out)
+    classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
+    samples = find_samples(data, classifier.classes, split)
+    size = classifier.config.input_size
+    lungs, centre = lung_mask(size), centre_mask(size)
+
+    def look(image: images.ImageLike) -> _Answer:
+        pixels = images.prepare(image, size)
+        whole = classifier.outputs(pixels)
+        inside, area = _share_inside(whole.get("heatmaps"), int(whole["probabilities"].argmax()))
+        return _Answer(
+            whole["probabilities"],
+            classifier.outputs(blank(pixels, lungs))["probabilities"],
+            classifier.outputs(blank(pixels, centre))["probabilities"],
+            whole["features"],
+            images.prepare(pixels, THUMBNAIL).ravel(),
+            inside,
+            area,
+        )
+
+    read, answers, unreadable = answer_all(look, samples, "auditing")
+    report = {"model": model, "revision": classifier.revision, "dataset": title(data, split)}
+    report |= _report(read, answers, classifier.classes)
+    report["unreadable"] = unreadable
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        release.write_json(Path(out) / AUDIT, report)
+    return report
+
+
+def _report(
+    samples: Sequence[Sample], answers: Sequence[_Answer], classes: Sequence[str]
+) -> dict[str, Any]:
+    labels = np.array([sample.label for sample in samples])
+    groups = np.array([sample.group for sample in samples])
+    sources = np.array([sample.source for sample in samples])
+
+    def stacked(name: str) -> np.ndarray:
+        return np.stack([getattr(answer, name) for answer in answers])
+
+    inside, area = stacked("inside"), stacked("area")
+    return {
+        "n": len(labels),
+        "groups": len(np.unique(groups)),
+        "chance": round(1 / len(np.unique(labels)), 6),
+        "classes_from": {
+            "whole_image": _balanced(labels, stacked("whole").argmax(1), groups, classes),
+            "lungs_blanked": _balanced(labels, stacked("blanked").argmax(1), groups, classes),
+            "borders_only": _balanced(labels, stacked("borders").argmax(1), groups, classes),
+            "thumbnail": learned(stacked("thumbnail"), labels, groups, classes),
+        },
+        "sources_from": _sources(stacked("features"), labels, sources, groups),
+        "map_inside_lungs": {
+            "value": None if np.isnan(inside).all() else round(float(np.nanmean(inside)), 6),
+            "interval": mean_interval(inside, groups),
+            "uniform": None if np.isnan(area).all() else round(float(np.nanmean(area)), 6),
+        },
+    }
+
+
+# === Masks ===
+
+
+def lung_mask(size: int) -> np.ndarray:
+    """(size, size) bool, True where `LUNGS` lie."""
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    mask = np.zeros((size, size), bool)
+    for cx, cy, rx, ry in LUNGS:
+        mask |= ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1
+    return mask
+
+
+def centre_mask(size: int) -> np.ndarray:
+    """(size, size) bool, True everywhere but in the outer `BORDER` of each side."""
+    mask = np.zeros((size, size), bool)
+    edge = round(BORDER * size)
+    mask[edge : size - edge, edge : size - edge] = True
+    return mask
+
+
+def blank(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Paint over what a mask covers, with the mean of the rest: nothing of it shines through.
+
+    Args:
+        pixels: uint8 (h, w).
+        mask: bool (h, w).
+    """
+    return np.where(mask, np.uint8(round(float(pixels[~mask].mean()))), pixels)
+
+
+def _share_inside(maps: np.ndarray | None, index: int) -> tuple[float, float]:
+    """Share of one class's positive evidence inside the lungs, and of a uniform map there."""
+    if maps is None:
+        return float("nan"), float("nan")
+    evidence = np.maximum(maps[index], 0)
+    total = float(evidence.sum())
+    height, width = evidence.shape
+    fine = Image.fromarray(lung_mask(256).astype(np.float32))
+    cover = np.asarray(fine.resize((width, height), Image.Resampling.BOX))  # share of each cell
+    inside = float((evidence * cover).sum()) / total if total > 0 else float("nan")
+    return inside, float(cover.mean())
+
+
+# === What can be learned from a few numbers ===
+
+
+def learned(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, names: Sequence[str]
+) -> dict[str, Any] | None:
+    """How well logistic regression tells labels from features, never within a group.
+
+    Args:
+        features: (n, d).
+        labels: (n,) integers below len(names).
+        groups: (n,) cross-validation keeps each on one side.
+        names: of the labels.
+
+    Returns:
+        value and interval, the balanced accuracy over `FOLDS` folds; None where a label is in too
+        few groups to be held out.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    present = np.unique(labels)
+    folds = min(FOLDS, *(len(np.unique(groups[labels == label])) for label in present))
+    if len(present) < 2 or folds < 2:
+        return None
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
+    )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=SEED)
+    called = cross_val_predict(
+        model, features.astype(np.float64), labels, groups=groups, cv=splitter
+    )
+    return _balanced(labels, called, groups, names)
+
+
+def _sources(
+    features: np.ndarray, labels: np.ndarray, sources: np.ndarray, groups: np.ndarray
+) -> dict[str, Any] | None:
+    names, index = np.unique(sources, return_inverse=True)
+    if len(names) < 2:
+        return None
+    usual = {label: np.bincount(index[labels == label]).argmax() for label in np.unique(labels)}
+    guessed = np.array([usual[label] for label in labels])
+    return {
+        "sources": names.tolist(),
+        "chance": round(1 / len(names), 6),
+        "features": learned(features, index, groups, names),
+        "class": _balanced(index, guessed, groups, names),
+    }
+
+
+def _balanced(
+    labels: np.ndarray, called: np.ndarray, groups: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    names = [str(name) for name in names]
+    block = evaluate_predictions(labels, np.eye(len(names))[called], names, groups=groups)
+    return {
+        "value": block["balanced_accuracy"],
+        "interval": block["intervals"]["balanced_accuracy"],
+        "recall": block["recall"],
+    }
+
+
+# === For the terminal ===
+
+
+def render(report: dict[str, Any]) -> str:
+    """Show a report: a line per question."""
+    classes, sources = report["classes_from"], report["sources_from"] or {}
+    maps = report["map_inside_lungs"]
+    chance = f"chance {report['chance']:.1%}"
+    lines = [
+        ("class from the whole image", classes["whole_image"], chance),
+        ("class with the lungs blanked out", classes["lungs_blanked"], chance),
+        ("class from the borders only", classes["borders_only"], chance),
+        ("class from an 8 x 8 thumbnail, logistic regression", classes["thumbnail"], chance),
+    ]
+    if sources:
+        chance = f"chance {sources['chance']:.1%}"
+        lines += [
+            ("source from the model's features", sources["features"], chance),
+            ("source from the true class alone", sources["class"], chance),
+        ]
+    if maps["value"] is not None:
+        lines.append(("activation map inside the lungs", maps, f"uniform {maps['uniform']:.1%}"))
+    rows = [(name, *_cells(figure), reference) for name, figure, reference in lines]
+    head = f"{report['dataset']}, {report['n']} images: balanced accuracy, and share of the map"
+    return f"{head}\n{table(['', 'value', '95% interval', 'against'], rows)}"
+
+
+def _cells(figure: dict[str, Any] | None) -> tuple[str, str]:
+    if figure is None or figure["value"] is None:
+        return "-", "too few groups"
+    bounds = figure["interval"]
+    return f"{figure['value']:.1%}", f"{bounds[0]:.1%} to {bounds[1]:.1%}" if bounds else "-"
