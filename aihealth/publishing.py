@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from aihealth import card, check, gate, hub, parquet, publish, release, stage
+from aihealth import card, card_tables, check, gate, hub, parquet, publish, release, stage
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
 from data_prep.manifest import read_manifest
@@ -52,7 +52,7 @@ def publish_model(args: argparse.Namespace) -> None:
             date=stage.today(),
             summary=args.message or f"{config.arch} trained on {', '.join(config.sources)}.",
             version=version,
-            balanced_accuracy=card.overall_text(metrics.get("test")),
+            balanced_accuracy=card_tables.overall_text(metrics.get("test")),
             allowed_regression=reason,
         )
         history = [entry, *history]

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import push_to_hub
-from aihealth import card
+from aihealth import card, card_tables
 from aihealth.errors import UserError
 from aihealth.release import METRICS, PROVENANCE, read_json, write_json
 from tests.releases import BRIGHTNESS, CLASSES, copy_release, grey_image, make_release
@@ -88,7 +88,7 @@ def test_datasets_on_the_hub_are_linked(release, tmp_path):
         "## How it was trained",
         "## Limits",
         "## Environmental cost",
-        "Training took 2 minutes",
+        "Training took 1.5 minutes",
         "## Changelog",
         "## How to cite",
         "python train.py --data demo/data --out runs/demo",
@@ -116,7 +116,7 @@ def test_a_model_of_radiographs_names_their_faults_instead(release, tmp_path):
 def test_every_source_has_its_row_with_intervals(release, text):
     block = read_json(release / METRICS)["test"]
     for name, part in block["per_source"].items():
-        figure = card.with_interval(
+        figure = card_tables.with_interval(
             part["balanced_accuracy"], part["intervals"]["balanced_accuracy"]
         )
         assert f"| {name} | {part['n']} | {figure} |" in text
@@ -132,6 +132,43 @@ def test_hospitals_that_were_left_out_have_a_table_of_their_own(release, tmp_pat
     assert "At hospitals that training left out" in text
     assert row.count("|") == 9
     check_tables(text)
+
+
+def test_a_shortcut_audit_has_its_table(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    figure = {"value": 0.5, "interval": [0.4, 0.6]}
+    names = ("whole_image", "lungs_blanked", "borders_only", "thumbnail")
+    report = {"dataset": "demo, test", "n": 60, "chance": 0.3333}
+    report |= {"classes_from": dict.fromkeys(names, figure), "sources_from": None}
+    write_json(folder / card.AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
+    text = card.render(folder, "org/name").content
+    assert "| class with the lungs blanked out | 0.500 (0.400 to 0.600) | 0.333 |" in text
+    assert (
+        "| share of the activation map inside the lungs | 0.500 (0.400 to 0.600) | 0.250 |" in text
+    )
+    check_tables(text)
+
+
+@pytest.mark.parametrize(
+    "weights, phrase",
+    [
+        (None, "started from random weights"),
+        ("imagenet", "EfficientNet-Lite0 (Google, Apache-2.0)"),
+        ("/home/me/older.weights.h5", "the weights in `older.weights.h5`"),
+    ],
+)
+def test_the_card_names_the_origin_of_the_first_weights(release, tmp_path, weights, phrase):
+    folder = copy_release(release, tmp_path / "release")
+    write_json(folder / PROVENANCE, {"starting_weights": weights})
+    assert phrase in card.render(folder, "org/name").content
+
+
+def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    command = "python train.py --data /home/me/secret/data --out runs/mine"
+    write_json(folder / PROVENANCE, {"command": command})
+    text = card.render(folder, "org/name").content
+    assert "python train.py --data data --out runs/mine" in text and "/home/me" not in text
 
 
 def test_tables_are_whole(text):

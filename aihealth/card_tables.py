@@ -1,0 +1,159 @@
+"""Figures of a release as rows of text for its card; the template draws the lines."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def overall_text(block: dict[str, Any] | None) -> str | None:
+    """Balanced accuracy of a block of `metrics.json` with its interval, for people."""
+    if not block:
+        return None
+    return with_interval(
+        block.get("balanced_accuracy"), block.get("intervals", {}).get("balanced_accuracy")
+    )
+
+
+def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
+    """A figure and its interval: "0.871 (0.842 to 0.899)"."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+
+
+def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
+    rows = []
+    for name, block in metrics.items():
+        if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
+            continue
+        bounds = block.get("intervals", {})
+        answered = block.get("answered") or {}
+        rows.append(
+            [
+                block.get("dataset") or name.replace("_", " "),
+                str(block["n"]),
+                overall_text(block),
+                overall_text(answered),
+                with_interval(block.get("ece"), bounds.get("ece")),
+                *(
+                    with_interval(
+                        block["recall"].get(label), (bounds.get("recall") or {}).get(label)
+                    )
+                    for label in classes
+                ),
+            ]
+        )
+    if not rows:
+        return []
+    columns = ["left out", "n", "balanced accuracy", "of what it answers", "calibration error"]
+    return [
+        {
+            "title": "At hospitals that training left out",
+            "text": "Trained without a source, measured on it: what a hospital that this model has "
+            "never seen should expect. The released model was trained on all sources.",
+            "columns": [*columns, *(f"sensitivity {label}" for label in classes)],
+            "rows": rows,
+        }
+    ]
+
+
+def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The shortcut audit as a table; [] without one."""
+    if not report:
+        return []
+    classes, sources = report["classes_from"], report.get("sources_from") or {}
+    inside = report["map_inside_lungs"]
+    rows = [
+        ("class from the whole image", classes["whole_image"], report["chance"]),
+        ("class with the lungs blanked out", classes["lungs_blanked"], report["chance"]),
+        ("class from the borders only", classes["borders_only"], report["chance"]),
+        ("class from an 8 x 8 thumbnail", classes["thumbnail"], report["chance"]),
+        ("source from the model's features", sources.get("features"), sources.get("chance")),
+        ("source from the true class alone", sources.get("class"), sources.get("chance")),
+        ("share of the activation map inside the lungs", inside, inside.get("uniform")),
+    ]
+    return [
+        {
+            "title": "Shortcut audit",
+            "text": f"{report['dataset']}, {report['n']} images: balanced accuracy (and the share "
+            "of the map) with parts of the image taken away. A model that still scores without "
+            "the lungs has learned the frame.",
+            "columns": ["", "value", "by chance"],
+            "rows": [
+                [
+                    name,
+                    with_interval(figure["value"], figure.get("interval")),
+                    _plain(chance) or "–",
+                ]
+                for name, figure, chance in rows
+                if figure and figure.get("value") is not None
+            ],
+        }
+    ]
+
+
+def test_tables(block: dict[str, Any]) -> dict[str, Any]:
+    """One evaluation as rows of text."""
+    intervals = block.get("intervals", {})
+    names = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy (mean sensitivity)",
+        "ece": "expected calibration error",
+        "abstained": 'share answered with "not sure"',
+        "rejected": "share turned away as no chest radiograph",
+    }
+    overall = [_row(label, block.get(key), intervals.get(key)) for key, label in names.items()]
+    answered = block.get("answered") or {}
+    for key in ("accuracy", "balanced_accuracy"):
+        overall.append(
+            _row(
+                f"*answered*: {names[key]}",
+                answered.get(key),
+                answered.get("intervals", {}).get(key),
+            )
+        )
+    classes = [
+        {
+            "name": name,
+            "n": row.get("n", ""),
+            "sensitivity": with_interval(
+                row.get("sensitivity"), (intervals.get("recall") or {}).get(name)
+            ),
+            **{key: _plain(row.get(key)) for key in ("specificity", "precision", "auroc")},
+        }
+        for name, row in block.get("per_class", {}).items()
+    ]
+    sources = [
+        {
+            "name": name,
+            "n": part["n"],
+            "balanced_accuracy": overall_text(part),
+            "ece": with_interval(part.get("ece"), part.get("intervals", {}).get("ece")),
+            "recall": [
+                with_interval(value, (part.get("intervals", {}).get("recall") or {}).get(label))
+                for label, value in part["recall"].items()
+            ],
+        }
+        for name, part in block.get("per_source", {}).items()
+    ]
+    return {
+        "n": block["n"],
+        "groups": block.get("groups", block["n"]),
+        "overall": [row for row in overall if row is not None],
+        "classes": classes,
+        "sources": sources,
+    }
+
+
+def _row(name: str, value: float | None, bounds: Sequence[float] | None) -> dict | None:
+    if value is None:
+        return None
+    return {
+        "name": name,
+        "value": f"{value:.3f}",
+        "interval": f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None,
+    }
+
+
+def _plain(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
