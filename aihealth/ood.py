@@ -16,6 +16,10 @@ import numpy as np
 from aihealth.errors import UserError
 
 
+# A network that has learned nothing gives every image the same features.
+_TINY = 1e-9
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureDistance:
     """Distances of features to the training data, one whitening per depth.
@@ -50,12 +54,11 @@ class FeatureDistance:
             index = np.searchsorted(np.unique(cells), cells)
             covariance = LedoitWolf(assume_centered=True).fit(matrix - means[index]).covariance_
             values, vectors = np.linalg.eigh(covariance)
-            transform = vectors / np.sqrt(np.maximum(values, 1e-6 * values.max()))
+            transform = vectors / np.sqrt(np.maximum(values, max(1e-6 * values.max(), _TINY)))
             whitening.append(transform.astype(np.float32))
             centres.append((means @ transform).astype(np.float32))
             distance = _nearest(matrix @ transform, centres[-1])
-            # A network that has learned nothing gives every image the same features.
-            scales.append(max(np.quantile(distance, quantile), 1e-6))
+            scales.append(max(np.quantile(distance, quantile), _TINY))
         return cls(whitening, centres, np.array(scales, np.float32))
 
     def score(self, features: np.ndarray) -> np.ndarray:
