@@ -89,7 +89,7 @@ def test_a_model_that_reads_the_lungs_is_left_with_chance(model, tmp_path):
 def test_sources_are_found_in_features_beyond_what_the_class_gives_away(model, tmp_path):
     def grey_levels(label, number):
         source = ("north", "south")[number % 2]
-        return 90 + 30 * label, 90 + 30 * label + (60 if source == "north" else -60), source
+        return 110 + 10 * label, 170 if source == "north" else 70, source
 
     found = audit.audit(model, str(folder_of(tmp_path / "d", grey_levels)))["sources_from"]
     assert found["sources"] == ["north", "south"]
