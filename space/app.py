@@ -41,6 +41,7 @@ THREADS = os.cpu_count() or 2
 EXAMPLES = [path for path in sorted(HERE.glob("examples/*")) if images.suffix_is_image(path)]
 DRAWN = "drawn-"  # names of examples that docs/examples.py drew
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
+SESSIONS = 64  # Gradio keeps the last answer of so many visitors in memory
 
 MCP = importlib.util.find_spec("mcp") is not None  # Spaces install it with Gradio
 PROGRESS = gr.Progress()
@@ -229,13 +230,15 @@ def _endpoint(function: object, source: gr.File, name: str) -> None:
 def main() -> None:
     """Serve the page."""
     page = build()
-    privacy.keep_clean(UPLOADS, DELETE_EVERY, DELETE_AFTER)
+    privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
     page.launch(
         theme=looks.theme(),
         css=looks.css(),
         head=looks.head(),
         i18n=page.i18n_texts,
         max_file_size=images.MAX_BYTES,
+        state_session_capacity=SESSIONS,
+        max_threads=4 * THREADS,  # each keeps an interpreter of its own
         run_history=False,
         ssr_mode=False,
         footer_links=["settings"],

@@ -6,6 +6,7 @@ cut off, files that MCP clients send inside a request, and the folders that it e
 
 import atexit
 import contextlib
+import datetime
 import math
 import os
 import shutil
@@ -15,6 +16,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from gradio.state_holder import StateHolder
 
 
 def use_private_folder() -> Path:
@@ -33,19 +39,22 @@ def use_private_folder() -> Path:
     return folder
 
 
-def keep_clean(folder: Path, every: float, after: float) -> None:
+def keep_clean(folder: Path, page: "gr.Blocks", every: float, after: float) -> None:
     """Sweep for as long as the process lives.
 
     Args:
         folder: what `use_private_folder` gave.
+        page: the Gradio page, whose memory of visitors is swept too.
         every: seconds between sweeps.
-        after: age in seconds at which a file goes; nothing is kept longer than `every + after`.
+        after: age in seconds at which things go; nothing is kept longer than `every + after`.
     """
 
     def loop() -> None:
         while True:
             time.sleep(every)
             sweep(folder, after)
+            if hasattr(page, "state_holder"):  # from launch on
+                forget(page.state_holder, after)
 
     threading.Thread(target=loop, name="sweep", daemon=True).start()
 
@@ -61,6 +70,16 @@ def sweep(folder: Path, after: float) -> None:
         if Path(root) != folder and _changed(Path(root)) < oldest:
             with contextlib.suppress(OSError):  # not empty, or gone already
                 os.rmdir(root)
+
+
+def forget(sessions: "StateHolder", after: float) -> None:
+    """Drop the answers of visitors who asked nothing for `after` seconds: they hold their films."""
+    oldest = datetime.datetime.now() - datetime.timedelta(seconds=after)
+    with sessions.lock:
+        for name, last in list(sessions.time_last_used.items()):
+            if last < oldest:
+                sessions.session_data.pop(name, None)
+                sessions.time_last_used.pop(name, None)
 
 
 def _changed(path: Path) -> float:

@@ -368,6 +368,22 @@ def test_old_uploads_go_and_young_ones_stay(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_answers_of_visitors_who_left_are_forgotten():
+    import gradio as gr
+    from gradio.state_holder import StateHolder
+
+    sessions = StateHolder()
+    with gr.Blocks(analytics_enabled=False) as page:
+        shown = gr.HTML()
+    sessions.set_blocks(page)
+    sessions["gone"]._update_value_in_config(shown._id, "the film of a visitor")
+    time.sleep(0.3)
+    assert "gone" in sessions and sessions["here"]
+    privacy.forget(sessions, 0.2)
+    assert "here" in sessions and "gone" not in sessions
+    assert list(sessions.time_last_used) == ["here"]
+
+
 # === Start-up settings ===
 
 
