@@ -27,8 +27,8 @@ THUMBNAIL = 8  # pixels a side
 
 # Where the lungs of a frontal film lie, as shares of its width and height: two upright ellipses
 # (centre x, centre y, half width, half height), laid over the mean films of the collections that
-# the project knows. Plain geometry, no segmentation: the same place in every image, so that its outline
-# tells nothing of the patient.
+# the project knows. Plain geometry, no segmentation: the same place in every image, so that its
+# outline tells nothing of the patient.
 LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
 BORDER = 0.125  # of each side: what "only the borders" keeps
 

@@ -72,8 +72,8 @@ def evaluate_predictions(
 def expected_calibration_error(probabilities: np.ndarray, y_true: np.ndarray) -> float:
     """Expected calibration error of the top-1 confidence, 0..1.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017: `ECE_BINS`
-    equal-width bins (lower, upper]; the mean over samples of |accuracy - confidence| of their bin.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017: `ECE_BINS` equal-width bins
+    (lower, upper]; the mean over samples of |accuracy - confidence| of their bin.
 
     Args:
         probabilities: (n, C).
@@ -175,20 +175,19 @@ def paired_bootstrap_difference(
     """
     count = np.shape(probabilities)[1]
     pair = [_Samples(y_true, p, count, groups, None, None) for p in (probabilities, other)]
-    groups_of = pair[0].groups
+    units = pair[0].groups
 
     def both(weights: np.ndarray) -> np.ndarray:
         return np.stack([_counted(samples, weights)[figure] for samples in pair], axis=1)
 
-    value, reference = both(np.ones((1, groups_of.count)))[0]
-    bounds = None
-    if groups_of.count > 1:
-        drawn = resample(groups_of, both, draws, seed)
-        bounds = interval(drawn[:, 0] - drawn[:, 1])
+    value, reference = both(np.ones((1, units.count)))[0]
+    drawn = resample(units, both, draws, seed)
+    # With a single group every resample is the sample itself, which says nothing of its spread.
+    bounds = interval(drawn[:, 0] - drawn[:, 1]) if units.count > 1 else None
     return {
         "figure": figure,
         "n": len(pair[0].y),
-        "groups": groups_of.count,
+        "groups": units.count,
         "value": _number(value),
         "other": _number(reference),
         "difference": _number(value - reference),
@@ -234,11 +233,10 @@ class _Samples:
 
 
 def _flags(flags: np.ndarray | None, n: int) -> np.ndarray:
-    if flags is None:
-        return np.zeros(n, bool)
-    if np.shape(flags) != (n,):
-        raise ValueError(f"flags have shape {np.shape(flags)}, not {(n,)}")
-    return np.asarray(flags, bool)
+    flags = np.zeros(n, bool) if flags is None else np.asarray(flags, bool)
+    if flags.shape != (n,):
+        raise ValueError(f"flags have shape {flags.shape}, not {(n,)}")
+    return flags
 
 
 def _calibration_gaps(p: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -252,7 +250,7 @@ def _calibration_gaps(p: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 # === Figures ===
 
-Figures = dict[str, Any]  # name -> array (draws,), or a dict of such by class
+Figures = dict[str, np.ndarray]  # name -> (draws,), (draws, C) or (draws, C, C)
 
 
 def _figures(samples: _Samples, weights: np.ndarray) -> Figures:
