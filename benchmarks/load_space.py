@@ -72,8 +72,10 @@ def measure(url, args, memory):
     users = [threading.Thread(target=user, args=(number,)) for number in range(args.users)]
     for thread in users:
         thread.start()
-    time.sleep(max(0.0, args.seconds / 2))
-    halfway = memory()
+    quarters = []
+    for _ in range(4):
+        time.sleep(args.seconds / 4)
+        quarters.append(memory())
     for thread in users:
         thread.join()
     p50, p95 = (round(float(np.percentile(seconds, q)), 3) for q in (50, 95))
@@ -88,7 +90,7 @@ def measure(url, args, memory):
         "p50_s": p50,
         "p95_s": p95,
         "requests_per_s": round(len(seconds) / args.seconds, 1),
-        "memory_mb": {"before": before, "halfway": halfway, "after": memory()},
+        "memory_mb": {"before": before, "quarters": quarters},
     }
 
 

@@ -10,8 +10,6 @@ import datetime
 import math
 import os
 import shutil
-import signal
-import sys
 import tempfile
 import threading
 import time
@@ -34,8 +32,6 @@ def use_private_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="aihealth-", dir=parent))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    # The usual way to stop a server; without a handler Python would skip what is due at exit.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     return folder
 
 

@@ -130,12 +130,13 @@ def test_a_published_space_works_from_its_own_files(hub, model_repo, tmp_path):
 def test_serving_loads_no_tensorflow():
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import app, numpy;"
-        "print(app.SERVED.classifier.predict(numpy.zeros((64, 64), 'uint8')).label);"
+        "served = app.startup.serve(app.startup.Wanted(sys.argv[2]), None); app.build(served);"
+        "print(served.classifier.predict(numpy.zeros((64, 64), 'uint8')).label);"
         "print(sorted({'tensorflow', 'keras', 'torch', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(SPACE)],
-        env={"MODEL_ID": str(RELEASE), "PATH": ""},
+        [sys.executable, "-c", script, str(SPACE), str(RELEASE)],
+        env={"PATH": ""},
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,116 @@
+"""What the endpoints and the page call: files in, answers out."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import batch
+import gradio as gr
+import render
+import texts
+from startup import Served
+
+from aihealth import Prediction
+from aihealth.images import ImageError
+
+_PROGRESS = gr.Progress()
+
+
+class Answers:
+    """The functions of the page, the API and the MCP tools, for one model.
+
+    A file is what Gradio makes of an upload: a dictionary with `path`, where it lies, and
+    `orig_name`, as the visitor calls it. Whatever a visitor can mend becomes a `gr.Error`, which
+    the page shows and no log keeps.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    def predict(self, image: dict) -> dict:
+        """Compare one chest radiograph with films labelled Covid, Normal and Pneumonia.
+
+        For research and teaching; not a medical device, and no answer about a person's health.
+
+        Args:
+            image: a radiograph as PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM file, at most 50 MB.
+
+        Returns:
+            label: the most probable class, or null when the model is not sure or when the image
+            does not look like a chest radiograph; probabilities: calibrated, one per class, sum 1;
+            is_chest_radiograph; abstained; warning; model and its revision.
+        """
+        if image is None:
+            raise gr.Error("no image was sent", print_exception=False)
+        return {**self._classify(image["path"]).to_dict(), **self._identity()}
+
+    def predict_batch(self, files: list[dict]) -> list[dict]:
+        """Compare many chest radiographs; a file that cannot be read has its reason in `error`.
+
+        For research and teaching; not a medical device, and no answer about a person's health.
+
+        Args:
+            files: radiographs as for `predict`, or ZIP archives of them, at most 200 images in all.
+
+        Returns:
+            One object an image: `file` (its name), what `predict` returns, and `error`.
+        """
+        return [{**row.to_dict(), **self._identity()} for row in self._rows(_uploads(files))]
+
+    def show(self, image: dict, request: gr.Request) -> tuple[str, str, None]:
+        """The page's answer: film, panel, and an upload area that is ready for the next file."""
+        return *self._film_and_panel(image["path"], texts.language_of(request)), None
+
+    def example(self, path: Path) -> Callable[[gr.Request], tuple[str, str]]:
+        """A function that gives the page's answer for an example that travels with it."""
+
+        def show_example(request: gr.Request) -> tuple[str, str]:
+            return self._film_and_panel(path, texts.language_of(request))
+
+        return show_example
+
+    def show_batch(
+        self, files: list[dict], request: gr.Request, progress: gr.Progress = _PROGRESS
+    ) -> tuple[str, None]:
+        """The page's table for many images."""
+        language = texts.language_of(request)
+        uploads = _uploads(files)
+        steps = progress.tqdm(
+            self._rows(uploads),
+            total=batch.count_images(uploads),
+            desc=texts.say("reading", language),
+            unit="images",  # in both languages
+        )
+        return render.table(list(steps), self._served.classifier.classes, language), None
+
+    def _film_and_panel(self, path: str | Path, language: str) -> tuple[str, str]:
+        try:
+            prediction = self._classify(path)
+        except gr.Error as error:
+            return "", render.refusal(error.message, language)
+        return (
+            render.viewer(prediction, language),
+            render.answer(prediction, self._served.classifier.config, language),
+        )
+
+    def _rows(self, uploads: list[tuple[str, str]]) -> Iterator[batch.Row]:
+        self._require_model()
+        for name, content in batch.contents(uploads):
+            yield batch.read(self._served.classifier, name, content)
+
+    def _classify(self, path: str | Path) -> Prediction:
+        self._require_model()
+        try:
+            return self._served.classifier.predict(path)
+        except ImageError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def _require_model(self) -> None:
+        if self._served.classifier is None:
+            raise gr.Error(self._served.problem, print_exception=False)
+
+    def _identity(self) -> dict[str, str | None]:
+        return {"model": self._served.name, "revision": self._served.classifier.revision}
+
+
+def _uploads(files: list[dict] | None) -> list[tuple[str, str]]:
+    return [(file.get("orig_name") or "image", file["path"]) for file in files or []]
