@@ -16,7 +16,7 @@ from aihealth.errors import UserError
 from aihealth.images import ImageError, ImageLike
 from aihealth.metrics import evaluate_predictions
 from aihealth.parallel import in_order
-from aihealth.predict import is_image_file
+from aihealth.predict import is_image_file, shown
 from data_prep.groups import PATIENT_PATTERN, patients_by_pattern
 from data_prep.inspection import table
 from data_prep.manifest import MANIFEST, read_manifest
@@ -129,7 +129,7 @@ def answer_all(
     read, answers, unreadable = [], [], []
     for sample, result in zip(samples, in_order(ask, samples, what), strict=True):
         if isinstance(result, ImageError):
-            unreadable.append({"file": sample.name, "error": str(result)})
+            unreadable.append({"file": shown(sample.name), "error": str(result)})
         else:
             read.append(sample)
             # The decoded image and the maps of thousands of answers would fill the memory.

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import sys
@@ -135,8 +136,13 @@ def _row(
 ) -> dict[str, Any]:
     if prediction is None:
         answer = dict.fromkeys(("label", "probabilities", "is_chest_radiograph", "abstained"))
-        return {"file": file, **answer, "warning": None, "error": error}
-    return {"file": file, **prediction.to_dict(), "error": None}
+        return {"file": shown(file), **answer, "warning": None, "error": error}
+    return {"file": shown(file), **prediction.to_dict(), "error": None}
+
+
+def shown(file: str) -> str:
+    r"""A file's name as text that can be written: bytes that are not UTF-8 become `\xe9`."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 # === Outputs ===
@@ -253,6 +259,8 @@ class _Heatmaps:
         best = int(np.argmax(list(prediction.probabilities.values())))
         # The path becomes the name: files of one name in two folders stay apart.
         flat = "_".join(part for part in Path(file).parts if part not in ("/", "..", "."))
+        if len(os.fsencode(flat)) > 200:  # File systems allow 255 bytes.
+            flat = f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}_{flat[-40:]}"
         picture = overlay(prediction.pixels, prediction.heatmaps[best])
         picture.save(self._folder / f"{flat}.{names[best]}.png")
 

@@ -174,6 +174,39 @@ def test_heatmaps_of_same_named_files_stay_apart(model, tmp_path):
         assert picture.size == (48, 48)
 
 
+def test_a_heatmap_of_a_file_far_down_has_a_name_that_fits(model, tmp_path):
+    deep = tmp_path / ("ward" * 30) / ("bed" * 30)
+    deep.mkdir(parents=True)
+    grey_image(60).save(deep / "film.png")
+    maps = tmp_path / "maps"
+    cli.main(["predict", "--model", model, str(deep / "film.png"), "--heatmaps", str(maps)])
+    assert [path.name.endswith("film.png.Covid.png") for path in maps.iterdir()] == [True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    grey_image(60).save(os.fsdecode(name))
+    done = run("predict", "--model", model, "--json", tmp_path)
+    assert json.loads(done.stdout)[0]["file"].endswith(r"caf\xe9.png")
+    assert json.loads(done.stdout)[0]["label"] == "Covid"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_a_full_disk_is_one_sentence(model, films):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aihealth", "predict", "--model", model, films, "--json", "-"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode != 0
+    assert "no space left on the disk" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_overlay_tints_where_the_map_is_high_and_nothing_else():
     heatmap = np.zeros((8, 8), np.float32)
     heatmap[:, 6:] = 1
