@@ -65,7 +65,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     space.add_argument(
         "--revision", help="branch, tag or commit to pin; by default the newest commit"
     )
-    space.add_argument("--hardware", help="for a new Space, such as cpu-upgrade")
+    space.add_argument("--hardware", help="such as cpu-upgrade (paid)")
     space.add_argument(
         "--examples", metavar="DIR", help="images of your own to click, instead of drawn ones"
     )

@@ -5,6 +5,7 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -12,6 +13,7 @@ from aihealth import card, card_tables, check, gate, hub, parquet, publish, rele
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
 from data_prep.manifest import read_manifest
+from data_prep.radiographs import draw_radiograph
 
 PAID_SPACES = (
     "the Hub asks for a paid account (402): since July 2026 a Gradio Space on cpu-basic needs PRO, "
@@ -91,27 +93,22 @@ def publish_space(args: argparse.Namespace) -> None:
         args.model_id,
         revision=args.revision,
         token=api.token,
-        allow_patterns=[*release.SERVING_FILES, card.EXAMPLE],
+        allow_patterns=list(release.SERVING_FILES),
     )
     if commit is None:
         raise UserError(f"--model-id {args.model_id} is a folder; a Space serves a published model")
     print(f"trying {args.model_id} at {commit[:8]} ...", flush=True)
-    Classifier(model).predict(model / card.EXAMPLE)
+    Classifier(model).predict(draw_radiograph(np.random.default_rng(0), "Normal"))
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
         stage.stage_space(staged, args.model_id, commit, model, examples, args.hardware)
         message = args.message or f"Serve {args.model_id} at {commit[:8]}"
+        create = {"space_sdk": "gradio", "space_hardware": args.hardware}
         try:
-            _send(
-                api,
-                args,
-                "space",
-                staged,
-                remote,
-                message,
-                space_sdk="gradio",
-                space_hardware=args.hardware,
-            )
+            _send(api, args, "space", staged, remote, message, **create)
+            if args.hardware and remote and not args.dry_run:
+                with hub.hub_errors(args.repo_id, repo_type="space"):
+                    api.request_space_hardware(args.repo_id, args.hardware)
         except UserError as error:
             cause = error.__context__
             if isinstance(cause, HfHubHTTPError) and cause.response.status_code == 402:

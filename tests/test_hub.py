@@ -2,6 +2,10 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, constants
@@ -232,6 +236,38 @@ def test_force_download_fetches_again(model, hub, cache):
     fetched = len(hub.calls("GET", "/lfs/"))
     client.resolve(model, cache_dir=cache, force_download=True)
     assert len(hub.calls("GET", "/lfs/")) == fetched + 1
+
+
+def test_a_failure_of_xet_says_how_to_go_round_it(model, cache, monkeypatch):
+    def fail(*args, **options):  # What hf_xet raises after minutes of its own retries.
+        raise RuntimeError("Task error: CAS Client Error: HTTP status server error (500)")
+
+    monkeypatch.setattr(client, "snapshot_download", fail)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    assert "set HF_HUB_DISABLE_XET=1" in sentence(client.resolve, model, cache_dir=cache)
+
+
+XET_DOWNLOAD = """
+import sys
+from aihealth import hub
+print(hub.resolve(sys.argv[1], cache_dir=sys.argv[2])[0])
+"""
+
+
+def test_a_file_altered_on_the_way_through_xet_is_fetched_again(api, hub, repo, cache):
+    hub.switch("xet", True)
+    content = os.urandom(200_000)
+    api.upload_file(path_or_fileobj=content, path_in_repo="model.tflite", repo_id=repo)
+    hub.fault("alter", "GET", "^/xorbs/")
+    done = subprocess.run(
+        [sys.executable, "-c", XET_DOWNLOAD, repo, str(cache)],
+        env=hub.env(token=hub.token, HF_HUB_DISABLE_XET="0"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (Path(done.stdout.strip()) / "model.tflite").read_bytes() == content
 
 
 def test_a_full_disk_is_an_error_of_the_disk(model, hub, cache, monkeypatch):

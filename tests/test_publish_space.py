@@ -141,6 +141,12 @@ def test_hardware_is_asked_for(hub, model, page):
     assert b'"hardware":"cpu-upgrade"' in call.body.replace(b": ", b":")
 
 
+def test_hardware_can_be_changed_later(hub, model, page):
+    run("space", "--model-id", model, "--repo-id", page)
+    run("space", "--model-id", model, "--repo-id", page, "--hardware", "t4-small")
+    assert hub.calls("POST", f"{page}/hardware")
+
+
 def test_a_dry_run_sends_nothing(hub, model, page, capsys):
     hub.reset()
     run("space", "--model-id", model, "--repo-id", page, "--dry-run")
