@@ -69,13 +69,19 @@ def build(served: startup.Served) -> gr.Blocks:
                 with gr.Column(scale=5, min_width=320):
                     panel = gr.HTML("", elem_id="panel", apply_default_css=False)
                     gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
-            upload.upload(
-                answers.show, upload, [film, panel, upload], show_progress_on=upload, **QUIET
-            )
-            for path, button in zip(EXAMPLES, buttons, strict=True):
-                button.click(
-                    answers.example(path), None, [film, panel], show_progress_on=button, **QUIET
+            answered = [
+                upload.upload(
+                    answers.show, upload, [film, panel, upload], show_progress_on=upload, **QUIET
                 )
+            ]
+            for path, button in zip(EXAMPLES, buttons, strict=True):
+                answered.append(
+                    button.click(
+                        answers.example(path), None, [film, panel], show_progress_on=button, **QUIET
+                    )
+                )
+            for event in answered:
+                event.then(None, js="() => window.showAnswer()", api_visibility="private")
         with gr.Tab(i18n("tab_many"), visible=ready):
             gr.HTML(i18n("html_upload_many"), apply_default_css=False)
             many = gr.File(

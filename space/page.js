@@ -77,6 +77,13 @@
     send(event.dataTransfer?.files ?? []);
   });
 
+  // === Bring the answer into view; app.py calls this after each one ===
+  window.showAnswer = () => {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const panel = document.getElementById("panel");
+    panel.scrollIntoView({ block: "nearest", behavior: still ? "auto" : "smooth" });
+  };
+
   // === Table ===
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-sort]");

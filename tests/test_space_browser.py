@@ -240,6 +240,10 @@ def test_a_phone_shows_the_answer_first_and_scrolls_one_way_only(app, visit, sch
     page = visit(app, width=390, height=844, scheme=scheme)
     page.locator("#examples button").first.click()
     page.wait_for_selector(".viewer")
+    page.wait_for_function("""() => {
+        const {top} = document.querySelector('.verdict').getBoundingClientRect();
+        return top >= 0 && top < innerHeight;
+    }""")
     fits = "document.documentElement.scrollWidth <= innerWidth"
     assert page.evaluate(fits)
     tops = [page.locator(name).bounding_box()["y"] for name in ("#panel", "#film", "#trust")]
