@@ -1,6 +1,7 @@
 """What the endpoints and the page call: files in, answers out."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import batch
@@ -10,7 +11,7 @@ import texts
 from startup import Served
 
 from aihealth import Prediction
-from aihealth.images import ImageError
+from aihealth.images import ImageError, ImageLike
 
 _PROGRESS = gr.Progress()
 
@@ -23,8 +24,16 @@ class Answers:
     the page shows and no log keeps.
     """
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, threads: int) -> None:
+        """Answer with one model.
+
+        Args:
+            served: the model.
+            threads: how many images are looked at side by side. A classifier keeps an interpreter
+                for each thread that uses it, and Gradio has forty: these few bound the memory.
+        """
         self._served = served
+        self._workers = ThreadPoolExecutor(threads, thread_name_prefix="classify")
 
     def predict(self, image: dict) -> dict:
         """Compare one chest radiograph with films labelled Covid, Normal and Pneumonia.
@@ -95,14 +104,17 @@ class Answers:
     def _rows(self, uploads: list[tuple[str, str]]) -> Iterator[batch.Row]:
         self._require_model()
         for name, content in batch.contents(uploads):
-            yield batch.read(self._served.classifier, name, content)
+            yield batch.read(self._predict, name, content)
 
     def _classify(self, path: str | Path) -> Prediction:
         self._require_model()
         try:
-            return self._served.classifier.predict(path)
+            return self._predict(path)
         except ImageError as error:
             raise gr.Error(str(error), print_exception=False) from None
+
+    def _predict(self, image: ImageLike) -> Prediction:
+        return self._workers.submit(self._served.classifier.predict, image).result()
 
     def _require_model(self) -> None:
         if self._served.classifier is None:

@@ -52,7 +52,7 @@ QUIET = {"preprocess": False, "api_visibility": "private"}
 
 def build(served: startup.Served) -> gr.Blocks:
     """Put the page together; without a model it says why, and nothing else."""
-    answers = Answers(served)
+    answers = Answers(served, THREADS)
     i18n = gr.I18n(**{language: sentences(served, language) for language in texts.LANGUAGES})
     ready = served.classifier is not None
     with gr.Blocks(title=texts.EN["title"], analytics_enabled=False) as page:
@@ -145,7 +145,6 @@ def main() -> None:
         i18n=page.i18n_texts,
         max_file_size=images.MAX_BYTES,
         state_session_capacity=SESSIONS,
-        max_threads=4 * THREADS,  # each keeps an interpreter of its own
         run_history=False,
         ssr_mode=False,
         footer_links=["settings"],

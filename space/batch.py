@@ -9,13 +9,13 @@ import dataclasses
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 import overlay
 
-from aihealth import Classifier, Prediction
+from aihealth import Prediction
 from aihealth.images import MAX_BYTES, ImageError, read_bytes
 
 MAX_IMAGES = 200
@@ -47,12 +47,12 @@ class Row:
         return {"file": self.name, **self.prediction.to_dict(), "error": None}
 
 
-def read(classifier: Classifier, name: str, content: bytes | ImageError) -> Row:
+def read(predict: Callable[[bytes], Prediction], name: str, content: bytes | ImageError) -> Row:
     """Answer for one file of a batch; a broken file is a row with its reason."""
     if isinstance(content, ImageError):
         return Row(name, error=str(content))
     try:
-        prediction = classifier.predict(content)
+        prediction = predict(content)
     except ImageError as error:
         return Row(name, error=str(error))
     # Two hundred films of full size would not fit into the memory of a small machine.
