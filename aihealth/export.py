@@ -12,6 +12,7 @@ import importlib
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,8 @@ import keras
 import numpy as np
 
 from aihealth import models, release
+
+HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def export_model(model: keras.Model, folder: str | Path) -> None:
@@ -39,10 +42,56 @@ def round_weights(model: keras.Model) -> None:
 
     The LiteRT file stores half floats, and a compressed `.h5` of rounded floats is half as large.
     """
+    rescaled = rescale_to_unit_batch_norm(model)
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight.value)
-        if np.abs(value).max(initial=0.0) < np.finfo(np.float16).max:
+        if weight.path not in rescaled and np.abs(value).max(initial=0.0) < HALF_MAX:
             weight.assign(value.astype(np.float16).astype(value.dtype))
+
+
+def rescale_to_unit_batch_norm(model: keras.Model) -> set[str]:
+    """Scale each convolution so that the batch normalisation after it multiplies by 1 or -1.
+
+    The LiteRT converter multiplies that factor into the convolution before it rounds to half
+    floats; with any other factor it would round other numbers than Keras has (0.007 of
+    probability were seen). The function stays the same, in training too, as batch normalisation
+    undoes any scale of its input.
+
+    Args:
+        model: a flat functional model; changed in place, its convolutions rounded.
+
+    Returns:
+        Paths of the weights of batch normalisation, which must not be rounded any more.
+    """
+    makers = {id(layer.output): layer for layer in model.layers}
+    users = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
+    settled = set()
+    for norm in model.layers:
+        if not isinstance(norm, keras.layers.BatchNormalization):
+            continue
+        conv = makers.get(id(norm.input))
+        plain = isinstance(conv, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
+        if not plain or conv.use_bias or users[id(conv.output)] > 1 or len(norm.weights) != 4:
+            continue
+        (kernel,) = conv.get_weights()
+        gamma, beta, mean, variance = norm.get_weights()
+        size = np.maximum(np.abs(gamma), np.sqrt(2 * norm.epsilon))
+        scale = size / np.sqrt(variance + norm.epsilon)
+        shape = kernel.shape[2:] if isinstance(conv, keras.layers.DepthwiseConv2D) else (-1,)
+        kernel = kernel * scale.reshape(shape)
+        if np.abs(kernel).max() >= HALF_MAX:
+            continue
+        conv.set_weights([kernel.astype(np.float16).astype(kernel.dtype)])
+        mean, factor = mean * scale, gamma / size
+        offset = (beta - factor * mean).astype(np.float16).astype(beta.dtype)
+        norm.set_weights([gamma, offset + factor * mean, mean, size**2 - norm.epsilon])
+        settled |= {weight.path for weight in norm.weights}
+    return settled
+
+
+def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
+    """The tensors that a layer of a functional model takes."""
+    return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
 def scale_logits(model: keras.Model, temperature: float) -> None:
@@ -55,19 +104,26 @@ def save_keras(model: keras.Model, folder: Path) -> None:
     """Write the Keras 3 folder layout: the members of a `.keras` archive as files."""
     with tempfile.TemporaryDirectory() as temporary:
         archive = Path(temporary) / "model.keras"
-        model.save(archive)
+        # A second model of the same layers: it was never compiled, so no optimizer is saved.
+        keras.Model(model.inputs, model.outputs, name=model.name).save(archive)
         with zipfile.ZipFile(archive) as members:
             members.extractall(folder)
     _compress_h5(folder / "model.weights.h5")
 
 
 def _compress_h5(path: Path) -> None:
+    """Rewrite a weights file with compression, which every HDF5 reader undoes."""
     part = path.with_suffix(".part")
     with h5py.File(path) as source, h5py.File(part, "w") as target:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Dataset):
-                packed = {"compression": "gzip", "shuffle": True} if item.shape else {}
+                # Small arrays would grow: a chunk costs more than it saves.
+                packed = (
+                    {"compression": "gzip", "shuffle": True, "chunks": item.shape}
+                    if item.nbytes > 4096
+                    else {}
+                )
                 made = target.create_dataset(name, data=item[()], **packed)
             else:
                 made = target.require_group(name)

@@ -60,6 +60,8 @@ def write_release(
         facts: for `provenance.json`.
         perturb: the augmentation of training, for calibration.
     """
+    # Without its optimizer, whose state would double the file.
+    model = keras.Model(model.inputs, model.outputs, name=model.name)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
@@ -141,7 +143,7 @@ def calibrate(
     A temperature fitted on images as they are is right for the hospitals at hand and too sure
     everywhere else; perturbing them first stands for the shift to another hospital (Tomani et
     al., "Post-hoc Uncertainty Calibration for Domain Drift Scenarios", CVPR 2021). Pairs of class
-    and source count alike.
+    and source count alike. Answers never become surer than the network's own.
 
     Args:
         model: its last layer is changed in place.
@@ -165,6 +167,7 @@ def calibrate(
         np.tile(validation.labels, PERTURBATIONS),
         np.tile(1.0 / np.bincount(cells)[cells], PERTURBATIONS),
     )
+    temperature = max(1.0, temperature)
     before = probabilities(model, validation)
     export.scale_logits(model, temperature)
     after = probabilities(model, validation)

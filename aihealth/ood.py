@@ -15,7 +15,6 @@ import numpy as np
 
 from aihealth.errors import UserError
 
-
 # A network that has learned nothing gives every image the same features.
 _TINY = 1e-9
 
