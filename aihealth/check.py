@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 
 from aihealth import card, images, release
 from aihealth.errors import UserError
+from data_prep import CLASSES
+from data_prep.radiographs import draw_radiograph
 
 TOLERANCE = 1e-3
 REQUIRED = (
@@ -31,12 +34,13 @@ sys.path.insert(0, sys.argv[1])
 from handler import EndpointHandler
 from PIL import Image
 assert "tensorflow" not in sys.modules
-print("ANSWER" + json.dumps(EndpointHandler(sys.argv[1])({"inputs": Image.open(sys.argv[2])})))
+handler = EndpointHandler(sys.argv[1])
+print("ANSWER" + json.dumps([handler({"inputs": Image.open(name)}) for name in sys.argv[2:]]))
 """
 
 
 def check_release(folder: str | Path) -> dict[str, float]:
-    """Open a release in each way that it promises and compare the answers to one drawn image.
+    """Open a release in each way that it promises and compare the answers to drawn images.
 
     Args:
         folder: what `train.py` wrote.
@@ -56,17 +60,20 @@ def check_release(folder: str | Path) -> dict[str, float]:
     if missing:
         raise UserError(f"{folder} is not a whole release: {', '.join(missing)} missing")
     _only_keras_layers(folder)
-    with Image.open(folder / card.EXAMPLE) as example:
-        pixels = images.prepare(example, config.input_size)
-    x = np.repeat(pixels[None, :, :, None], 3, axis=-1).astype("float32")
+    films = [
+        images.prepare(draw_radiograph(np.random.default_rng(seed), label), config.input_size)
+        for seed, label in enumerate(2 * CLASSES)
+    ]
+    x = np.repeat(np.stack(films)[..., None], 3, axis=-1).astype("float32")
     answers = {
         **_keras(folder, x),
         "tf_keras": _tf_keras(folder, x),
-        "aihealth.Classifier": _classifier(folder, pixels),
-        "handler.py": _handler(folder, pixels, config.classes),
+        "aihealth.Classifier": _classifier(folder, films),
+        "handler.py": _handler(folder, films, config.classes),
     }
     expected = answers["model.predict"]
-    if expected.shape != (len(config.classes),) or abs(expected.sum() - 1) > TOLERANCE:
+    whole = np.allclose(expected.sum(axis=-1), 1, atol=TOLERANCE)
+    if expected.shape != (len(films), len(config.classes)) or not whole:
         raise UserError(
             f"{folder}: the model does not give {len(config.classes)} probabilities that sum to 1"
         )
@@ -103,9 +110,9 @@ def _keras(folder: Path, x: np.ndarray) -> dict[str, np.ndarray]:
     import keras
 
     return {
-        "model.predict": model.predict(x, verbose=0)[0],
+        "model.predict": model.predict(x, verbose=0),
         # Called as users do, without training=False: dropout must stay off.
-        "model(x)": keras.ops.convert_to_numpy(model(x))[0],
+        "model(x)": keras.ops.convert_to_numpy(model(x)),
     }
 
 
@@ -122,37 +129,31 @@ def _tf_keras(folder: Path, x: np.ndarray) -> np.ndarray:
         raise UserError(
             f"{folder}: tf_keras cannot load the SavedModel: {_first_line(error)}"
         ) from error
-    return model.predict(x, verbose=0)[0]
+    return model.predict(x, verbose=0)
 
 
-def _classifier(folder: Path, pixels: np.ndarray) -> np.ndarray:
+def _classifier(folder: Path, films: list[np.ndarray]) -> np.ndarray:
     from aihealth.classifier import Classifier
 
-    return np.array(list(Classifier(folder).predict(pixels).probabilities.values()))
+    answers = Classifier(folder).predict_batch(films)
+    return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
-def _handler(folder: Path, pixels: np.ndarray, classes: list[str]) -> np.ndarray:
-    import tempfile
-
+def _handler(folder: Path, films: list[np.ndarray], classes: list[str]) -> np.ndarray:
     with tempfile.TemporaryDirectory() as temporary:
-        image = Path(temporary) / "drawn.png"
-        Image.fromarray(pixels).save(image)
-        command = [
-            sys.executable,
-            "-I",
-            "-B",
-            "-c",
-            _ASK_HANDLER,
-            str(folder.resolve()),
-            str(image),
-        ]
+        names = []
+        for index, film in enumerate(films):
+            names.append(str(Path(temporary) / f"{index}.png"))
+            Image.fromarray(film).save(names[-1])
+        command = [sys.executable, "-I", "-B", "-c", _ASK_HANDLER, str(folder.resolve()), *names]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER")]
     if done.returncode or not lines:
         reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
         raise UserError(f"{folder}: {release.HANDLER} fails: {reason}")
-    scores = {row["label"]: row["score"] for row in json.loads(lines[-1].removeprefix("ANSWER"))}
-    return np.array([scores.get(name, np.nan) for name in classes])
+    answers = json.loads(lines[-1].removeprefix("ANSWER"))
+    scores = [{row["label"]: row["score"] for row in answer} for answer in answers]
+    return np.array([[score.get(name, np.nan) for name in classes] for score in scores])
 
 
 def _first_line(error: Exception) -> str:

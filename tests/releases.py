@@ -44,6 +44,7 @@ def write_release(model, folder, **config):
     from aihealth import card, export, finishing, metrics, release
 
     folder.mkdir(parents=True)
+    export.round_weights(model)
     export.export_model(model, folder)
     settings = {
         "classes": CLASSES,

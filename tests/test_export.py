@@ -1,0 +1,69 @@
+"""The serving file rounds to half floats just what the Keras model holds."""
+
+import numpy as np
+import pytest
+
+from aihealth import Classifier, export, release
+from aihealth.images import prepare
+from data_prep.radiographs import draw_radiograph
+from tests.releases import CLASSES
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def films():
+    drawn = (draw_radiograph(np.random.default_rng(i), CLASSES[i % 3]) for i in range(12))
+    return [prepare(film, SIZE) for film in drawn]
+
+
+@pytest.fixture(scope="module")
+def x(films):
+    return np.repeat(np.stack(films)[..., None], 3, -1).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def model(x):
+    """Weights as training leaves them: batch normalisation of every scale and sign."""
+    import keras
+
+    from aihealth import models
+
+    keras.utils.set_random_seed(0)
+    model = models.build("compact", SIZE, 3)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            gamma = rng.normal(1, 0.5, gamma.shape)
+            gamma[0] = 0.0
+            layer.set_weights([gamma, rng.normal(0, 0.3, beta.shape), mean, variance])
+    for _ in range(40):
+        model(x, training=True)
+    features = keras.Model(model.inputs, model.get_layer("pool").output).predict(x, verbose=0)
+    kernel = rng.normal(size=(features.shape[1], 3))
+    kernel *= 2 / (features @ kernel).std(axis=0)  # logits that differ between the films
+    head = model.get_layer(models.PROBABILITIES)
+    head.set_weights([kernel, -features.mean(axis=0) @ kernel])
+    return model
+
+
+def test_rounding_changes_little_though_the_head_magnifies_it(model, x):
+    import keras
+
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    before = twin.predict(x, verbose=0)
+    export.round_weights(twin)
+    assert np.allclose(twin.predict(x, verbose=0), before, atol=0.05)
+
+
+def test_the_serving_file_gives_what_keras_gives(model, x, films, tmp_path):
+    export.round_weights(model)
+    expected = model.predict(x, verbose=0)
+    assert expected.std(axis=0).max() > 0.01
+    export.save_litert(model, tmp_path / release.LITERT)
+    settings = {"classes": CLASSES, "input_size": SIZE, "arch": "compact"}
+    release.ReleaseConfig(**settings).save(tmp_path)
+    served = [list(a.probabilities.values()) for a in Classifier(tmp_path).predict_batch(films)]
+    assert np.abs(served - expected).max() < 1e-4
