@@ -116,8 +116,8 @@ def warp(x: tf.Tensor, size: int, strength: Strength) -> tf.Tensor:
 def resample(x: tf.Tensor, strength: Strength) -> tf.Tensor:
     """Shrink some images and enlarge them again: what a small or poorly scanned file looks like."""
     size = x.shape[1]
-    parts = []
-    for part in tf.split(x, 2):  # Two sizes per batch; sizes per image would need a Python loop.
+    parts, half = [], tf.shape(x)[0] // 2
+    for part in (x[:half], x[half:]):  # Two sizes per batch; sizes per image would need a Python loop.
         share = tf.random.uniform([], strength.smallest, 1.0)
         small = tf.cast(tf.math.round(share * size), tf.int32)
         shrunk = tf.image.resize(part, [small, small], antialias=True)
