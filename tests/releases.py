@@ -34,6 +34,36 @@ def brightness_model(centres=(60, 120, 180), sharpness=0.002):
     return model
 
 
+def lively_model(x, spread=2.0):
+    """The default network with random weights that answers each of the images differently.
+
+    Batch normalisation has every scale and sign, as training leaves it. `spread` is the standard
+    deviation of the logits over the images; features of random weights differ little, so a large
+    one magnifies rounding as no trained network does.
+    """
+    import keras
+
+    from aihealth import models
+
+    keras.utils.set_random_seed(0)
+    model = models.build("compact", x.shape[1], len(CLASSES))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            gamma = rng.normal(1, 0.5, gamma.shape)
+            gamma[0] = 0.0
+            layer.set_weights([gamma, rng.normal(0, 0.3, beta.shape), mean, variance])
+    for _ in range(40):
+        model(x, training=True)  # moving averages of batch normalisation
+    features = keras.Model(model.inputs, model.get_layer("pool").output).predict(x, verbose=0)
+    kernel = rng.normal(size=(features.shape[1], len(CLASSES)))
+    kernel *= spread / (features @ kernel).std(axis=0)  # logits that differ between the images
+    head = model.get_layer(models.PROBABILITIES)
+    head.set_weights([kernel, -features.mean(axis=0) @ kernel])
+    return model
+
+
 def make_release(folder, centres=(60, 120, 180), **config):
     """Write a whole release of a brightness model into `folder` and return it."""
     return write_release(brightness_model(centres), folder, **config)

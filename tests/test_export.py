@@ -6,7 +6,7 @@ import pytest
 from aihealth import Classifier, export, release
 from aihealth.images import prepare
 from data_prep.radiographs import draw_radiograph
-from tests.releases import CLASSES
+from tests.releases import CLASSES, lively_model
 
 SIZE = 64
 
@@ -24,28 +24,7 @@ def x(films):
 
 @pytest.fixture(scope="module")
 def model(x):
-    """Weights as training leaves them: batch normalisation of every scale and sign."""
-    import keras
-
-    from aihealth import models
-
-    keras.utils.set_random_seed(0)
-    model = models.build("compact", SIZE, 3)
-    rng = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            gamma = rng.normal(1, 0.5, gamma.shape)
-            gamma[0] = 0.0
-            layer.set_weights([gamma, rng.normal(0, 0.3, beta.shape), mean, variance])
-    for _ in range(40):
-        model(x, training=True)
-    features = keras.Model(model.inputs, model.get_layer("pool").output).predict(x, verbose=0)
-    kernel = rng.normal(size=(features.shape[1], 3))
-    kernel *= 2 / (features @ kernel).std(axis=0)  # logits that differ between the films
-    head = model.get_layer(models.PROBABILITIES)
-    head.set_weights([kernel, -features.mean(axis=0) @ kernel])
-    return model
+    return lively_model(x)
 
 
 def test_rounding_changes_little_though_the_head_magnifies_it(model, x):
