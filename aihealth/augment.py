@@ -117,7 +117,7 @@ def resample(x: tf.Tensor, strength: Strength) -> tf.Tensor:
     """Shrink some images and enlarge them again: what a small or poorly scanned file looks like."""
     size = x.shape[1]
     parts, half = [], tf.shape(x)[0] // 2
-    for part in (x[:half], x[half:]):  # Two sizes per batch; sizes per image would need a Python loop.
+    for part in (x[:half], x[half:]):  # Two sizes a batch; one an image would need Python.
         share = tf.random.uniform([], strength.smallest, 1.0)
         small = tf.cast(tf.math.round(share * size), tf.int32)
         shrunk = tf.image.resize(part, [small, small], antialias=True)
