@@ -1,0 +1,218 @@
+"""Answering for one image: the release's LiteRT file, without TensorFlow."""
+
+import dataclasses
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aihealth import images, release
+from aihealth.errors import UserError
+from aihealth.ood import FeatureDistance
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        label: the most probable class; None when the classifier abstains, or when the image does
+            not look like a chest radiograph.
+        probabilities: calibrated probability per class, in the release's order, sum 1. Given for
+            every image, also where `label` is None.
+        heatmaps: float32 `(classes, h, w)`, the class activation map of each class: the exact
+            contribution of each place to that class's logit, negative ones cut off, 1 at the
+            strongest place over all classes (Zhou et al., CVPR 2016). None for networks without
+            global average pooling.
+        is_chest_radiograph: False when the features are far from those of the training images.
+        ood_score: distance from the training images; the release's threshold decides.
+        abstained: True when the highest probability is below the release's threshold.
+        warning: what the reader should know of this image, or None.
+        pixels: uint8 `(h, w)`, the image as decoded, 0 black to 255 white.
+    """
+
+    label: str | None
+    probabilities: dict[str, float]
+    heatmaps: np.ndarray | None = dataclasses.field(repr=False, compare=False)
+    is_chest_radiograph: bool
+    ood_score: float
+    abstained: bool
+    warning: str | None
+    pixels: np.ndarray = dataclasses.field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer without arrays, ready for JSON."""
+        return {
+            "label": self.label,
+            "probabilities": self.probabilities,
+            "is_chest_radiograph": self.is_chest_radiograph,
+            "abstained": self.abstained,
+            "warning": self.warning,
+        }
+
+
+class Classifier:
+    """A release, ready to answer. Safe to use from several threads.
+
+    Example:
+        >>> classifier = Classifier.from_pretrained("release")  # doctest: +SKIP
+        >>> classifier.predict("film.png").probabilities  # doctest: +SKIP
+        {'Covid': 0.02, 'Normal': 0.95, 'Pneumonia': 0.03}
+    """
+
+    def __init__(
+        self, folder: str | Path, *, revision: str | None = None, num_threads: int | None = None
+    ) -> None:
+        """Open a release folder.
+
+        Args:
+            folder: what `train.py` wrote, or the snapshot of a model repo.
+            revision: commit that the folder was downloaded from, where it was.
+            num_threads: threads for one image; by default two, or one where there is one core.
+
+        Raises:
+            UserError: the folder is no release, or its files are damaged.
+        """
+        self.folder = Path(folder)
+        self.revision = revision
+        self.config = release.ReleaseConfig.load(self.folder)
+        self.classes = list(self.config.classes)
+        self._num_threads = num_threads or min(2, os.cpu_count() or 1)
+        self._local = threading.local()
+        self._distance = (
+            FeatureDistance.load(self.folder / release.OOD)
+            if self.config.ood_threshold is not None
+            else None
+        )
+        try:
+            self._model = (self.folder / release.LITERT).read_bytes()
+        except FileNotFoundError as error:
+            raise UserError(f"{self.folder} has no {release.LITERT}") from error
+        self._interpreter()  # A damaged file is found now, not at the first image.
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id_or_folder: str | os.PathLike,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        num_threads: int | None = None,
+    ) -> "Classifier":
+        """Open a release from a folder or from the Hub; only what serving needs is downloaded.
+
+        Args:
+            repo_id_or_folder: a folder, or a model repo such as "org/name".
+            revision: branch, tag or commit; pin one where a service runs.
+            token: as in `huggingface_hub`; None uses the one that `hf auth login` stored.
+            cache_dir: where downloads are kept; the Hub's cache by default.
+            local_files_only: answer from the cache, without the network.
+            force_download: download again even what the cache has.
+            num_threads: threads for one image.
+
+        Raises:
+            UserError: no such repo, revision or release, or no way to reach the Hub.
+        """
+        from aihealth import hub
+
+        folder, commit = hub.resolve(
+            repo_id_or_folder,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
+            allow_patterns=list(release.SERVING_FILES),
+        )
+        return cls(folder, revision=commit, num_threads=num_threads)
+
+    def predict(self, image: images.ImageLike) -> Prediction:
+        """Answer for one image.
+
+        Args:
+            image: a path, the bytes of a file, a PIL image, or an array as `images.decode` takes.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        pixels, warning = images.decode_with_warning(image)
+        outputs = self.outputs(pixels)
+        probabilities = outputs["probabilities"]
+        score = 0.0
+        if self._distance is not None:
+            score = float(self._distance.score(outputs["features"][None])[0])
+        is_chest = self._distance is None or score <= self.config.ood_threshold
+        abstained = bool(is_chest and probabilities.max() < self.config.abstain_below)
+        warnings = [warning] if warning else []
+        limit = self.config.lateral_threshold
+        if is_chest and limit is not None and images.mirror_correlation(pixels) < limit:
+            warnings.append(LATERAL)
+        return Prediction(
+            label=self.classes[int(probabilities.argmax())] if is_chest and not abstained else None,
+            probabilities={
+                name: float(value) for name, value in zip(self.classes, probabilities, strict=True)
+            },
+            heatmaps=_scaled(outputs.get("heatmaps")),
+            is_chest_radiograph=bool(is_chest),
+            ood_score=score,
+            abstained=abstained,
+            warning=" ".join(warnings) or None,
+            pixels=pixels,
+        )
+
+    def predict_batch(self, batch: Iterable[images.ImageLike]) -> list[Prediction]:
+        """Answer for several images, in their order; the first unreadable one raises."""
+        return [self.predict(image) for image in batch]
+
+    def outputs(self, image: images.ImageLike) -> dict[str, np.ndarray]:
+        """What the network itself says of an image.
+
+        Returns:
+            `probabilities` `(classes,)`; `features` `(d,)`, the means of the activations at
+            several depths; and `heatmaps` `(classes, h, w)`, the unscaled class activation maps,
+            where the network has them.
+        """
+        runner, names = self._interpreter()
+        size = self.config.input_size
+        pixels = images.prepare(image, size)
+        outputs = runner(image=pixels.reshape(1, size, size, 1))
+        return {name: outputs[name][0] for name in names}
+
+    def _interpreter(self) -> tuple[Any, list[str]]:
+        """One interpreter a thread: LiteRT interpreters are not thread-safe."""
+        if not hasattr(self._local, "runner"):
+            from ai_edge_litert.interpreter import Interpreter
+
+            try:
+                # The interpreter must stay alive as long as its runner.
+                self._local.interpreter = Interpreter(
+                    model_content=self._model, num_threads=self._num_threads
+                )
+                runner = self._local.interpreter.get_signature_runner()
+                self._local.names = list(runner.get_output_details())
+                self._local.runner = runner
+            except (ValueError, RuntimeError) as error:
+                raise UserError(
+                    f"{self.folder / release.LITERT} is damaged; download or train it again"
+                ) from error
+        return self._local.runner, self._local.names
+
+
+LATERAL = (
+    "The two halves of this image differ more than in frontal films: if it is a lateral film, "
+    "the answer means nothing."
+)
+
+
+def _scaled(maps: np.ndarray | None) -> np.ndarray | None:
+    if maps is None:
+        return None
+    maps = np.maximum(maps, 0.0)
+    peak = maps.max()
+    return (maps / peak if peak > 0 else maps).astype(np.float32)

@@ -1,0 +1,51 @@
+"""Problems a user can mend, and how the command lines show them."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the caller can mend; its text is one sentence that says what and how.
+
+    Command lines print the text and exit with status 2, without a traceback.
+    """
+
+
+_OS_SENTENCES = {
+    errno.ENOSPC: "no space left on the disk; free some or choose another output folder",
+    errno.EDQUOT: "the disk quota is used up; free some or choose another output folder",
+    errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.ENOTDIR: "a part of this path is a file; choose another output folder",
+    errno.EEXIST: "this is a file; choose another output folder",
+    errno.EACCES: "permission denied; choose a place that you may write to",
+}
+
+
+def run_cli(main: Callable[[], None]) -> None:
+    """Run a command line: one sentence and a non-zero exit instead of a traceback.
+
+    Args:
+        main: the command; raises `UserError` for what the user can mend.
+    """
+    try:
+        main()
+    except UserError as error:
+        sys.exit(_fail(str(error), 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped from the keyboard", 130))
+    except BrokenPipeError:
+        # The reader (`| head`) went away; silence the flush at exit as the Python docs advise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OS_SENTENCES:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
+
+
+def _fail(sentence: str, status: int) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return status

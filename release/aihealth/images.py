@@ -1,0 +1,220 @@
+"""Reading radiographs: one bounded way from a file, bytes, a picture or an array to grey levels.
+
+Training, evaluation, the command line and the Space all read images here, so that they cannot
+differ. Nothing but pixels leaves this module: EXIF and DICOM tags are read where they change the
+pixels (orientation, window, photometric interpretation) and dropped.
+"""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from aihealth.errors import UserError
+
+# Our own, lower limit on pixels is checked below. Set once: `catch_warnings` is not thread-safe.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+MAX_BYTES = 50 * 2**20
+MAX_PIXELS = 64_000_000  # a 40 x 43 cm detector at 0.05 mm
+MIN_SIDE = 16
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm")
+
+
+class ImageError(UserError):
+    """One image cannot be used; the text says why, without the name of the file."""
+
+
+ImageLike = str | os.PathLike | bytes | bytearray | Image.Image | np.ndarray
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Read a file, at most `MAX_BYTES`.
+
+    Raises:
+        ImageError: no such file, a folder, empty, or larger than the limit.
+    """
+    try:
+        size = os.stat(path).st_size
+        if size > MAX_BYTES:
+            raise ImageError(f"the file has {size / 2**20:.0f} MB; the limit is {_mb(MAX_BYTES)}")
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ImageError("there is no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError("this is a folder, not an image") from error
+    except PermissionError as error:
+        raise ImageError("no permission to read the file") from error
+    except OSError as error:  # a name that is too long, a file used as a folder, a bad disk
+        raise ImageError(f"the file cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ImageError("this is not the name of a file") from error
+
+
+def decode(image: ImageLike) -> np.ndarray:
+    """Turn an image into grey levels.
+
+    Args:
+        image: a path; the bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or DICOM file; a PIL image;
+            or an array `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or `(h, w, 4)` with values 0 to 255
+            (uint8, or any other type within that range).
+
+    Returns:
+        uint8 array `(h, w)`, 0 black to 255 white. Colours are weighted as in ITU-R 601, alpha is
+        dropped, more than 8 bits are stretched from their minimum and maximum to 0 and 255, EXIF
+        orientation is applied.
+
+    Raises:
+        ImageError: unreadable, truncated, empty, too many pixels or bytes, or not an image.
+    """
+    return decode_with_warning(image)[0]
+
+
+def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
+    """As `decode`, with a sentence for the reader where the file holds more than was used."""
+    if isinstance(image, np.ndarray):
+        return _grey_array(image), None
+    if isinstance(image, Image.Image):
+        return _read(lambda: image), None
+    data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
+    if not data:
+        raise ImageError("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the file has more than {_mb(MAX_BYTES)}")
+    if is_dicom(data):
+        from aihealth.dicom import decode_dicom  # pydicom is loaded for DICOM files only.
+
+        film = decode_dicom(data)
+        return film.pixels, film.warning
+    return _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS)), None
+
+
+def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
+    """Grey levels of what Pillow opens; whatever goes wrong in its decoders is an `ImageError`."""
+    try:
+        return _grey_picture(open_picture())
+    except UnidentifiedImageError as error:
+        raise ImageError("this is not an image that can be read (PNG, JPEG, DICOM)") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_many_pixels()) from error
+    except ImageError:
+        raise
+    except Exception as error:  # Its decoders raise many kinds on damaged files.
+        raise ImageError("the image is damaged or cut short") from error
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether these bytes are a DICOM file: "DICM" after a preamble of 128 bytes (PS3.10, 7.1)."""
+    return data[128:132] == b"DICM"
+
+
+def prepare(image: ImageLike, size: int) -> np.ndarray:
+    """Grey levels at the size that a model takes.
+
+    Args:
+        image: as for `decode`.
+        size: side of the square, pixels.
+
+    Returns:
+        uint8 array `(size, size)`. The whole image is used and its aspect ratio is not kept, as
+        in the collections that the models are trained on; shrinking is antialiased.
+
+    Raises:
+        ImageError: as for `decode`.
+    """
+    pixels = decode(image)
+    if pixels.shape == (size, size):
+        return pixels
+    picture = Image.fromarray(pixels)
+    # `reducing_gap` first shrinks by a whole factor: large films cost little more than small ones.
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def mirror_correlation(pixels: np.ndarray) -> float:
+    """How alike the two halves of an image are, as a frontal film's are and a lateral one's not.
+
+    Args:
+        pixels: uint8 `(h, w)`.
+
+    Returns:
+        Correlation of a 16 x 16 thumbnail with its mirror image, -1 to 1; 1 for a constant image.
+    """
+    thumbnail = prepare(pixels, 16).astype(np.float32)
+    thumbnail -= thumbnail.mean()
+    power = float((thumbnail**2).sum())
+    return float((thumbnail * thumbnail[:, ::-1]).sum() / power) if power > 0 else 1.0
+
+
+def stretch(pixels: np.ndarray) -> np.ndarray:
+    """Stretch values of any range linearly to uint8 0..255; a constant image becomes black."""
+    pixels = pixels.astype(np.float32)
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite([low, high]).all():
+        raise ImageError("the image has values that are not numbers")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return np.rint((pixels - low) * scale).astype(np.uint8)
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse images that are too small to show anything or too large to decode.
+
+    Raises:
+        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS`.
+    """
+    if width * height > MAX_PIXELS:
+        raise ImageError(_too_many_pixels())
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            f"the image has {width} x {height} pixels; at least {MIN_SIDE} a side are needed"
+        )
+
+
+def suffix_is_image(path: str | os.PathLike) -> bool:
+    """Whether a file's name says that it is an image."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def _grey_picture(picture: Image.Image) -> np.ndarray:
+    check_size(*picture.size)  # Known from the header, before anything is decoded.
+    picture.load()
+    with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
+        return stretch(np.asarray(picture))
+    return np.array(picture.convert("L"))
+
+
+def _grey_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(
+            f"an array of shape {array.shape} is not an image: (h, w), (h, w, 1), (h, w, 3) or "
+            "(h, w, 4) is needed"
+        )
+    check_size(array.shape[1], array.shape[0])
+    if array.dtype != np.uint8:
+        real = array.dtype.kind in "uif"
+        if not (real and np.isfinite(array).all()):
+            raise ImageError("the array has values that are not numbers")
+        if array.min() < 0 or array.max() > 255:
+            raise ImageError("the array has values outside 0 to 255")
+        array = np.rint(array).astype(np.uint8)
+    if array.ndim == 2:
+        return array
+    if array.shape[2] == 1:
+        return array[:, :, 0]
+    return np.array(Image.fromarray(np.ascontiguousarray(array)).convert("L"))
+
+
+def _too_many_pixels() -> str:
+    return f"the image has more than {MAX_PIXELS // 10**6} million pixels"
+
+
+def _mb(count: int) -> str:
+    return f"{count // 2**20} MB"

@@ -1,0 +1,127 @@
+"""What a release folder holds: its file names and its one configuration file.
+
+A release folder is, file for file, the root of the model repo on the Hub. Every name and every
+fact that more than one module needs stands here and nowhere else.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from aihealth.errors import UserError
+
+# === File names ===
+RELEASE = "release"  # of the folder itself, in that of the run that made it
+CONFIG = "aihealth.json"  # Keras owns the name config.json.
+KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
+SAVED_MODEL_FILES = ("saved_model.pb", "keras_metadata.pb", "variables")
+LITERT = "model.tflite"
+OOD = "ood.npz"
+METRICS = "metrics.json"
+PROVENANCE = "provenance.json"
+CARD = "README.md"
+HANDLER = "handler.py"
+FIGURES = "figures"
+HISTORY = "history.json"
+
+# What `aihealth.Classifier` downloads, and a Space preloads.
+SERVING_FILES = (CONFIG, LITERT, OOD, METRICS)
+
+# Modules of `aihealth` that serving needs; they travel with a Space and with a model repo.
+SERVING_MODULES = (
+    "__init__.py",
+    "classifier.py",
+    "dicom.py",
+    "errors.py",
+    "hub.py",
+    "images.py",
+    "ood.py",
+    "release.py",
+)
+
+FORMAT = 1
+
+
+@dataclasses.dataclass
+class ReleaseConfig:
+    """The content of `aihealth.json`.
+
+    Attributes:
+        classes: class names in the order of the model's outputs.
+        input_size: side of the square model input, pixels.
+        arch: name given to `train.py --arch`.
+        sources: names of the data sources the weights were trained on.
+        drawn_data: True when the training images were drawn by the demo generator.
+        temperature: what the logits were divided by; already inside the model.
+        abstain_below: highest probability under which the answer is "not sure", 0..1.
+        abstain_rule: one sentence that says how `abstain_below` was chosen.
+        ood_threshold: out-of-distribution score above which an image is turned away.
+        lateral_threshold: mirror correlation under which a film may be lateral, -1..1.
+        version: semantic version of a published release, None before.
+        format: version of this file's layout.
+    """
+
+    classes: list[str]
+    input_size: int
+    arch: str
+    sources: list[str] = dataclasses.field(default_factory=list)
+    drawn_data: bool = False
+    temperature: float = 1.0
+    abstain_below: float = 0.0
+    abstain_rule: str = ""
+    ood_threshold: float | None = None
+    lateral_threshold: float | None = None
+    version: str | None = None
+    format: int = FORMAT
+
+    def save(self, folder: str | Path) -> None:
+        """Write `aihealth.json` into `folder`."""
+        write_json(Path(folder) / CONFIG, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "ReleaseConfig":
+        """Read `aihealth.json` of a release folder.
+
+        Raises:
+            UserError: the folder is no release, or one of a later format.
+        """
+        path = Path(folder) / CONFIG
+        data = read_json(path, missing=f"{folder} is not a release: it has no {CONFIG}")
+        if data.get("format", 0) > FORMAT:
+            raise UserError(f"{path} has format {data['format']}; update aihealth to read it")
+        known = {field.name for field in dataclasses.fields(cls)}
+        try:
+            return cls(**{key: value for key, value in data.items() if key in known})
+        except TypeError as error:
+            raise UserError(f"{path} is incomplete: {error}") from error
+
+
+def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+        missing: the sentence when the file does not exist.
+
+    Raises:
+        UserError: no such file, or not a JSON object.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(missing or f"{path} does not exist") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} does not hold a JSON object")
+    return data
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write JSON so that a reader never sees half a file."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
