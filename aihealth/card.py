@@ -220,6 +220,7 @@ def cost_text(provenance: dict[str, Any]) -> str:
     seconds = provenance.get("seconds")
     if not seconds:
         return "Not recorded."
+    seconds += (provenance.get("continued_from") or {}).get("seconds", 0)
     device = provenance.get("device", "CPU")
     watts = 500 if "GPU" in device else 65
     energy = seconds / 3600 * watts / 1000
@@ -263,7 +264,13 @@ def _command(provenance: dict[str, Any]) -> str | None:
 
 def _starting_weights(provenance: dict[str, Any]) -> str:
     """Where the first weights came from, for people."""
-    weights = provenance.get("starting_weights")
+    weights, earlier = provenance.get("starting_weights"), provenance.get("continued_from")
+    if earlier:
+        return (
+            f"It went on from an earlier run of {earlier.get('epochs')} epochs at a learning rate "
+            f"of up to {(earlier.get('settings') or {}).get('learning_rate')}. "
+            f"{_starting_weights(earlier)}"
+        )
     if not weights:
         return "It started from random weights."
     if weights == "imagenet" or "efficientnet-lite0" in weights:

@@ -259,8 +259,12 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
     Args:
         model: the trained network.
         data: the datasets as `train.py --data` got them.
-        facts: what else the run knows: seed, epochs, seconds, settings.
+        facts: what else the run knows: seed, epochs, seconds, settings, starting weights.
     """
+    weights = facts.get("starting_weights")
+    earlier = Path(weights).parent / release.PROVENANCE if weights else None
+    if earlier and earlier.is_file():  # the weights of another release
+        facts["continued_from"] = release.read_json(earlier)
     return {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", *sys.argv]),
