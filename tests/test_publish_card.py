@@ -163,6 +163,17 @@ def test_the_card_names_the_origin_of_the_first_weights(release, tmp_path, weigh
     assert phrase in card.render(folder, "org/name").content
 
 
+def test_the_card_names_the_origin_of_a_run_that_went_on(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    first = {"starting_weights": "imagenet", "epochs": 16, "seconds": 3600}
+    second = {"starting_weights": "a.weights.h5", "seconds": 3600, "continued_from": first}
+    write_json(folder / PROVENANCE, second)
+    text = card.render(folder, "org/name").content
+    assert "went on from an earlier run of 16 epochs" in text
+    assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
+    assert "Training took 120 minutes" in text
+
+
 def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
     command = "python train.py --data /home/me/secret/data --out runs/mine"
