@@ -171,7 +171,7 @@ def test_the_card_names_the_origin_of_a_run_that_went_on(release, tmp_path):
     text = card.render(folder, "org/name").content
     assert "went on from an earlier run of 16 epochs" in text
     assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
-    assert "Training took 120 minutes" in text
+    assert "Training took 120.0 minutes" in text
 
 
 def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_path):
