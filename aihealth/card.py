@@ -206,7 +206,7 @@ def _context(
         "settings": provenance.get("settings") or {},
         "starting_weights": _starting_weights(provenance),
         "training_rows": _training_rows(provenance),
-        "command": _command(provenance),
+        "command": without_folders(provenance.get("command") or ""),
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
         "cost_text": cost_text(provenance),
@@ -256,9 +256,9 @@ def _training_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _command(provenance: dict[str, Any]) -> str | None:
-    """The command without the folders of the machine it ran on."""
-    words = shlex.split(provenance.get("command") or "")
+def without_folders(command: str) -> str:
+    """A command without the folders of the machine it ran on."""
+    words = shlex.split(command)
     return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
 
 

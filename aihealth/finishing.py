@@ -265,9 +265,11 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
     earlier = Path(weights).parent / release.PROVENANCE if weights else None
     if earlier and earlier.is_file():  # the weights of another release
         facts["continued_from"] = release.read_json(earlier)
+    if weights:
+        facts["starting_weights"] = Path(weights).name
     return {
         "date": datetime.date.today().isoformat(),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": card.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
         "parameters": model.count_params(),
         "data": [
