@@ -1,0 +1,52 @@
+"""The release that the project ships: whole, small, honest, and of the code beside it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aihealth import Classifier, card, release
+from data_prep.other_images import KINDS, draw_non_radiograph
+
+FOLDER = Path(__file__).resolve().parent.parent / "release"
+
+
+def test_it_carries_the_serving_code_of_this_version():
+    package = FOLDER.parent / "aihealth"
+    differing = [
+        name
+        for name in release.SERVING_MODULES
+        if (FOLDER / "aihealth" / name).read_text() != (package / name).read_text()
+    ]
+    assert differing == [], "copy them: finishing.add_serving_code"
+    assert (FOLDER / release.HANDLER).read_text() == (package / release.HANDLER).read_text()
+
+
+def test_it_is_small_and_holds_no_radiograph():
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 8_000_000
+    pictures = {path.relative_to(FOLDER).as_posix() for path in files if path.suffix == ".png"}
+    assert pictures == {card.EXAMPLE, *(f"figures/{name}" for name in card.FIGURE_CAPTIONS)}
+
+
+def test_its_card_is_what_its_files_say(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
+    assert (FOLDER / release.CARD).read_text().strip() == str(card.render(FOLDER)).strip()
+
+
+def test_it_says_what_it_was_trained_on_and_names_no_folder():
+    config = release.ReleaseConfig.load(FOLDER)
+    assert config.sources == ["aihealth", "bimcv", "nih", "rsna"] and not config.drawn_data
+    found = json.loads((FOLDER / release.PROVENANCE).read_text())
+    assert found["parameters"] <= 1_000_000
+    assert not [word for word in found["command"].split() if word.startswith("/")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_turns_away_what_is_no_chest_radiograph(kind):
+    classifier = Classifier(FOLDER)
+    rng = np.random.default_rng(11)
+    answers = [classifier.predict(draw_non_radiograph(rng, kind, 256)) for _ in range(5)]
+    assert not any(answer.is_chest_radiograph for answer in answers)
+    assert all(answer.label is None for answer in answers)
