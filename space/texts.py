@@ -21,7 +21,8 @@ EN = {
     # === One image ===
     "upload": "<strong>Your radiograph</strong>: drop, paste or choose a file. PNG, JPEG, TIFF or "
     "DICOM, up to 50 MB.",
-    "examples": "Or try an example. These are drawn, not taken of anyone: they show the page, not the model.",
+    "examples": "Or try an example. These are drawn, not taken of anyone: they show the page, not "
+    "the model.",
     "examples_own": "Or try an example from the publisher of this page.",
     "image_alt": "The image, in grey levels, {width} by {height} pixels",
     "most_like": "Most like",
@@ -111,7 +112,8 @@ FR = {
     "upload": "<strong>Votre radiographie</strong> : déposez, collez ou choisissez un fichier. "
     "PNG, JPEG, TIFF ou DICOM, 50 Mo au plus.",
     "examples_own": "Ou essayez un exemple fourni par l’éditeur de cette page.",
-    "examples": "Ou essayez un exemple. Ce sont des dessins, pas des clichés de quelqu’un : ils montrent la page, pas le modèle.",
+    "examples": "Ou essayez un exemple. Ce sont des dessins, pas des clichés de quelqu’un : ils "
+    "montrent la page, pas le modèle.",
     "image_alt": "L’image, en niveaux de gris, {width} sur {height} pixels",
     "most_like": "Ressemble le plus à",
     "not_sure": "Incertain",
