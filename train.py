@@ -67,7 +67,7 @@ def main() -> None:
 
     import keras
 
-    from aihealth import data, finishing, models, training
+    from aihealth import data, export, finishing, models, training
 
     keras.utils.set_random_seed(args.seed)
     use_the_machine()
@@ -95,6 +95,8 @@ def main() -> None:
     else:
         model = models.build(args.arch, args.size, len(train.classes), args.weights)
         models.freeze(model, args.freeze)
+        if args.arch not in models.ARCHITECTURES:
+            export.to_tf_keras(model)  # An architecture that cannot be released is refused now.
         model.compile(
             optimizer=optimizer(args, args.epochs * steps_per_epoch),
             loss="categorical_crossentropy",
@@ -213,7 +215,7 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--arch",
         default="compact",
-        help="compact (default), baseline, or a keras.applications name such as EfficientNetB0",
+        help="compact (default), baseline, or a keras.applications name such as MobileNetV2",
     )
     add(
         "--weights",

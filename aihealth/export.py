@@ -9,6 +9,7 @@ Needs TensorFlow, also where the model was trained on another backend.
 """
 
 import importlib
+import inspect
 import shutil
 import tempfile
 import zipfile
@@ -20,6 +21,7 @@ import keras
 import numpy as np
 
 from aihealth import models, release
+from aihealth.errors import UserError
 
 HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -154,6 +156,9 @@ def to_tf_keras(model: keras.Model) -> object:
 
     Args:
         model: a flat functional model of layers that both generations have.
+
+    Raises:
+        UserError: a layer exists in Keras 3 only.
     """
     tf_keras = importlib.import_module("tf_keras")
     made, tensors = {}, {}
@@ -162,7 +167,13 @@ def to_tf_keras(model: keras.Model) -> object:
         if spec["class_name"] == "InputLayer":
             tensors[name] = tf_keras.Input(config["batch_shape"][1:], name=name)
             continue
-        made[name] = _tf_keras_layer(tf_keras, spec["class_name"], config)
+        try:
+            made[name] = _tf_keras_layer(tf_keras, spec["class_name"], config)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"--arch {model.name} cannot be released: tf_keras has no {spec['class_name']} "
+                f"like its layer {name}; choose another architecture"
+            ) from error
         inputs = [tensors[origin] for origin in _origins(spec["inbound_nodes"])]
         tensors[name] = made[name](inputs if len(inputs) > 1 else inputs[0])
     for name, layer in made.items():
@@ -176,8 +187,10 @@ def to_tf_keras(model: keras.Model) -> object:
 
 def _tf_keras_layer(tf_keras: object, class_name: str, config: dict) -> object:
     """A Keras 2 layer from a Keras 3 configuration: what Keras 2 does not know is left out."""
+    if config.get("activation") in ("silu", "swish"):
+        raise ValueError("a SavedModel of TensorFlow 2.21 cannot hold this activation's gradient")
     cls = getattr(tf_keras.layers, class_name)
-    known = cls(**_required(class_name, config)).get_config()
+    known = cls(**_required(cls, config)).get_config()
     plain = {
         key: value
         for key, value in config.items()
@@ -186,17 +199,14 @@ def _tf_keras_layer(tf_keras: object, class_name: str, config: dict) -> object:
     return cls.from_config(known | plain)
 
 
-def _required(class_name: str, config: dict) -> dict:
-    names = {
-        "Conv2D": ("filters", "kernel_size"),
-        "DepthwiseConv2D": ("kernel_size",),
-        "Dense": ("units",),
-        "Dropout": ("rate",),
-        "Rescaling": ("scale",),
-        "Activation": ("activation",),
-        "Normalization": (),
+def _required(cls: type, config: dict) -> dict:
+    """Those arguments of a Keras 2 layer that have no default, from a Keras 3 configuration."""
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return {
+        parameter.name: config[parameter.name]
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.name in config
     }
-    return {name: config[name] for name in names.get(class_name, ())}
 
 
 def _origins(inbound_nodes: list) -> list[str]:

@@ -151,7 +151,7 @@ def application(
     """A backbone of `keras.applications` under the same greyscale input and head.
 
     Args:
-        name: as Keras spells it, such as "EfficientNetB0".
+        name: as Keras spells it, such as "MobileNetV2".
         weights: "imagenet" downloads Keras' own; None starts from random weights.
 
     Raises:
@@ -211,7 +211,7 @@ def build(arch: str, input_size: int, classes: int, weights: str | None = None) 
     else:
         raise UserError(
             f"--arch {arch} is unknown; use {', '.join(ARCHITECTURES)} or a keras.applications "
-            "name such as EfficientNetB0"
+            "name such as MobileNetV2"
         )
     if weights and not imagenet_by_keras:
         pretrained.load_weights(model, weights)

@@ -128,6 +128,20 @@ def test_the_saved_model_is_revived_by_the_previous_generation_of_keras(exported
     np.testing.assert_allclose(loaded(rgb(films).astype("float32")), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("arch", ["MobileNetV2", "baseline"])
+def test_other_networks_have_a_twin_of_the_previous_generation_too(arch, films):
+    model = models.build(arch, SIZE, 3)
+    twin = export.to_tf_keras(model)
+    expected = model(rgb(films)).numpy()
+    np.testing.assert_allclose(twin(rgb(films).astype("float32")), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["MobileNetV3Small", "EfficientNetB0"])
+def test_a_network_that_the_previous_generation_cannot_hold_is_refused_by_name(arch):
+    with pytest.raises(UserError, match=f"--arch {arch} cannot be released"):
+        export.to_tf_keras(models.build(arch, SIZE, 3))
+
+
 def test_the_maps_add_up_to_the_logits(exported, films):
     model, folder = exported
     outputs = Classifier(folder).outputs(films[0])
