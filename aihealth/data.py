@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from aihealth import images
-from aihealth.errors import UserError
+from aihealth.errors import UserError, first_line
 from data_prep.scan import DRAWN_TEXT
 
 SPLITS = ("train", "validation", "test")
@@ -174,7 +174,7 @@ def _open_folder(folder: Path) -> dict[str, Any]:
     try:
         splits = datasets.load_dataset("imagefolder", data_dir=str(folder))
     except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
-        raise UserError(f"--data {folder} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"--data {folder} cannot be read: {first_line(error)}") from error
     if "label" not in splits["train"].features:
         raise UserError(f"--data {folder} has no class folders; prepare it again")
     for split, dataset in splits.items():
@@ -204,7 +204,7 @@ def _open_repo(root: str) -> dict[str, Any]:
     try:
         splits = datasets.load_dataset(repo_id, revision=revision or None)
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
-        raise UserError(f"--data {root} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"--data {root} cannot be read: {first_line(error)}") from error
     features = splits[next(iter(splits))].features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
@@ -265,7 +265,3 @@ def _join(parts: list[Images], rename: bool = True) -> Images:
         np.concatenate([part.sources for part in parts]),
         np.concatenate([np.char.add(f"{index}/", part.groups) for index, part in enumerate(parts)]),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -21,7 +21,9 @@ from PIL.PngImagePlugin import PngInfo
 from aihealth import card, export, figures, images, metrics, models, release
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
+from aihealth.evaluate import probability_matrix
 from aihealth.ood import FeatureDistance
+from aihealth.parallel import in_order
 from aihealth.training import evaluation_batches, three_channels
 from data_prep.radiographs import draw_radiograph
 from data_prep.scan import DRAWN_KEY, DRAWN_TEXT
@@ -234,9 +236,9 @@ def measure(folder: Path, split: Images, name: str, *, draw: bool = False) -> di
     Returns:
         A block of `metrics.json`.
     """
-    classifier = Classifier(folder)
-    answers = [classifier.predict(pixels) for pixels in split.pixels]
-    given = np.array([list(answer.probabilities.values()) for answer in answers])
+    classifier = Classifier(folder, num_threads=1)
+    answers = list(in_order(classifier.predict, split.pixels, "measuring"))
+    given = probability_matrix(answers)
     if draw:
         figures.write_all(
             folder / release.FIGURES, split.labels, given, split.classes, dataset=name

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from aihealth.errors import UserError
+from aihealth.errors import UserError, first_line
 
 FEATURES = "features"
 PROBABILITIES = "probabilities"
@@ -173,10 +173,10 @@ def application(
     except Exception as error:
         if weights == "imagenet":
             raise UserError(
-                f"the ImageNet weights of {name} cannot be had: {_first_line(error)}"
+                f"the ImageNet weights of {name} cannot be had: {first_line(error)}"
             ) from error
         raise UserError(
-            f"{name} cannot be built at {input_size} px: {_first_line(error)}"
+            f"{name} cannot be built at {input_size} px: {first_line(error)}"
         ) from error
     x = layers.Identity(name=FEATURES)(backbone.output)
     return keras.Model(inputs, head(x, classes, dropout=0.2), name=name)
@@ -245,7 +245,3 @@ def trunk_depth_layers(model: keras.Model) -> list[str]:
 def has_class_activation_maps(model: keras.Model) -> bool:
     """Whether the model ends in features, global average pooling and one dense layer."""
     return any(layer.name == FEATURES for layer in model.layers)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -156,11 +156,15 @@ class WeightAverage(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the average towards the weights; faster while there were few steps."""
+        if not self.momentum:
+            return  # The average is the weights, taken when it is asked for.
         step = float(self.model.optimizer.iterations.numpy())
         self._update(tf.constant(min(self.momentum, (1 + step) / (10 + step)), tf.float32))
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         """Evaluate the average."""
+        if not self.momentum:
+            self._update(tf.constant(0.0))
         self.current = [w.numpy() for w in self._weights]
         self._assign([average.numpy() for average in self.average])
 
@@ -263,9 +267,9 @@ def restore(
     Raises:
         UserError: there is no checkpoint, or it belongs to another command.
     """
-    folder = run / CHECKPOINT
-    if not folder.exists():  # A kill between two renames leaves the old one under this name.
-        folder = run / f"{CHECKPOINT}.old"
+    folder, old = run / CHECKPOINT, run / f"{CHECKPOINT}.old"
+    if not folder.exists() and old.exists():  # A kill between two renames.
+        old.rename(folder)
     state = release.read_json(
         folder / _STATE, missing=f"--resume: {run} has no checkpoint; start without --resume"
     )

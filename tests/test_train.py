@@ -230,6 +230,16 @@ def test_a_resumed_run_draws_what_it_would_have_drawn():
     assert drawn(range(0, 6)) != drawn(range(6, 12))
 
 
+def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
+    import shutil
+
+    out, _ = trained
+    shutil.copytree(out / "checkpoint", tmp_path / "checkpoint.old")
+    _, progress = training.restore(tmp_path, training.WeightAverage(0.9), {"seed": 1337})
+    assert progress.epoch == 3
+    assert (tmp_path / "checkpoint" / "best.npz").exists()
+
+
 def test_leaving_out_a_source_keeps_it_out_of_training():
     splits = {"train": some_images(), "validation": some_images(), "test": some_images()}
     with pytest.raises(UserError, match="a class has no images without it"):

@@ -46,6 +46,11 @@ def run_cli(main: Callable[[], None]) -> None:
         sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
 
 
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, at most 200 characters, for a sentence of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _fail(sentence: str, status: int) -> int:
     print(f"error: {sentence}", file=sys.stderr)
     return status
