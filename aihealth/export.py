@@ -229,11 +229,17 @@ def _origins(inbound_nodes: list) -> list[str]:
 # === LiteRT ===
 
 
-def save_litert(model: keras.Model, path: Path) -> None:
+def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> None:
     """Write the serving file: one uint8 image `(1, size, size, 1)` in, three outputs.
 
     `probabilities` `(1, classes)`, `features` `(1, d)` and, where the network allows it,
-    `heatmaps` `(1, classes, h, w)`. Weights are stored as half floats.
+    `heatmaps` `(1, classes, h, w)`.
+
+    Args:
+        model: as `models.build` makes it.
+        path: of the file.
+        weights: how they are stored: "float16", "float32", or "int8", which also multiplies in
+            eight bits where it can. `python -m benchmarks model_alone` compares them.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
@@ -243,14 +249,17 @@ def save_litert(model: keras.Model, path: Path) -> None:
     size = model.input_shape[1]
     signature = [tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")]
     depths = models.trunk_depth_layers(model)
+    # What is grey already needs neither three channels nor their weighted sum.
+    grey = [layer.output for layer in model.layers if layer.name == models.GREYSCALE]
     taps = keras.Model(
-        model.inputs, [model.get_layer(name).output for name in depths] + model.outputs
+        grey or model.inputs, [model.get_layer(name).output for name in depths] + model.outputs
     )
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.cast(image, tf.float32)
         *activations, probabilities = taps(
-            tf.repeat(tf.cast(image, tf.float32), 3, axis=-1), training=False
+            [pixels if grey else tf.repeat(pixels, 3, axis=-1)], training=False
         )
         means = [tf.reduce_mean(x, (1, 2)) if x.shape.rank == 4 else x for x in activations]
         outputs = {"probabilities": probabilities, "features": tf.concat(means, axis=-1)}
@@ -273,8 +282,10 @@ def save_litert(model: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": named})
         converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
+        if weights != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if weights == "float16":
+            converter.target_spec.supported_types = [tf.float16]
         path.write_bytes(converter.convert())
 
 

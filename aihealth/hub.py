@@ -64,7 +64,7 @@ def resolve(
         UserError: no such folder, repo or revision, no access, no network, or a file that is not
             what the Hub announced.
     """
-    folder = local_folder(repo_id_or_folder)
+    folder = release.local_folder(repo_id_or_folder)
     if folder is not None:
         if revision is not None:
             raise UserError(f"{folder} is a folder, which has no revision {revision!r}: drop it")
@@ -151,29 +151,6 @@ def from_pretrained_keras(
     except Exception as error:  # Keras raises many kinds on damaged files.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"the Keras model of {repo_id} cannot be loaded: {reason}") from error
-
-
-def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
-    """The folder that is meant, or None where a repo id is meant.
-
-    The folder of a run stands for the release in it.
-
-    Raises:
-        UserError: it reads like a path, and there is no such folder.
-    """
-    text = os.fspath(repo_id_or_folder)
-    if not text:
-        return None
-    path = Path(text).expanduser()
-    if path.is_dir():
-        inside = path / release.RELEASE
-        is_run = not (path / release.CONFIG).exists() and (inside / release.CONFIG).exists()
-        return inside if is_run else path
-    if path.exists():
-        raise UserError(f"{text} is a file; a folder or a repo id such as org/name is needed")
-    if isinstance(repo_id_or_folder, Path) or text.startswith((".", "~", "/", "\\")):
-        raise UserError(f"there is no folder {text}; a folder or a repo id is needed")
-    return None
 
 
 def check_repo_id(repo_id: str) -> None:

@@ -19,6 +19,7 @@ from aihealth.errors import UserError, first_line
 
 FEATURES = "features"
 PROBABILITIES = "probabilities"
+GREYSCALE = "greyscale"
 STAGE = "stage"
 
 # ITU-R BT.601-7: luma of red, green and blue, as PIL's convert("L").
@@ -30,7 +31,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 def greyscale(images: keras.KerasTensor) -> keras.KerasTensor:
     """`(n, h, w, 3)` to `(n, h, w, 1)` by fixed weights."""
-    layer = layers.Conv2D(1, 1, use_bias=False, trainable=False, name="greyscale")
+    layer = layers.Conv2D(1, 1, use_bias=False, trainable=False, name=GREYSCALE)
     grey = layer(images)
     layer.set_weights([np.array(LUMA, "float32").reshape(1, 1, 3, 1)])
     return grey

@@ -28,7 +28,7 @@ def publish_model(args: argparse.Namespace) -> None:
     Raises:
         UserError: whatever stands against it, before anything is uploaded.
     """
-    folder = hub.local_folder(Path(args.release))
+    folder = release.local_folder(Path(args.release))
     config = release.ReleaseConfig.load(folder)
     version = publish.check_tag(args.tag) if args.tag else None
     if args.tag and args.create_pr:

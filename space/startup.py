@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from aihealth import Classifier, hub
+from aihealth import Classifier, hub, release
 from aihealth.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -90,7 +90,7 @@ def serve(want: Wanted | None, shipped: Path | None) -> Served:
             return Served(None, "", "shipped", "there is no release here: set MODEL_ID")
         return _open(str(shipped), shipped.name, "shipped", None)
     try:
-        if hub.local_folder(want.model) is not None:
+        if release.local_folder(want.model) is not None:
             return _open(want.model, Path(want.model).name, "folder", None, want.revision)
         commit = _probe(want)
         return _open(want.model, want.model, "hub", None, commit)

@@ -119,7 +119,10 @@ class Classifier:
         Raises:
             UserError: no such repo, revision or release, or no way to reach the Hub.
         """
-        from aihealth import hub
+        folder = release.local_folder(repo_id_or_folder)
+        if folder is not None and revision is None:
+            return cls(folder, num_threads=num_threads)
+        from aihealth import hub  # The Hub's client takes longer to import than the rest.
 
         folder, commit = hub.resolve(
             repo_id_or_folder,

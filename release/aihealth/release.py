@@ -6,6 +6,7 @@ fact that more than one module needs stands here and nowhere else.
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,29 @@ class ReleaseConfig:
             return cls(**{key: value for key, value in data.items() if key in known})
         except TypeError as error:
             raise UserError(f"{path} is incomplete: {error}") from error
+
+
+def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
+    """The folder that is meant, or None where a repo id is meant.
+
+    The folder of a run stands for the release in it.
+
+    Raises:
+        UserError: it reads like a path, and there is no such folder.
+    """
+    text = os.fspath(repo_id_or_folder)
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if path.is_dir():
+        inside = path / RELEASE
+        is_run = not (path / CONFIG).exists() and (inside / CONFIG).exists()
+        return inside if is_run else path
+    if path.exists():
+        raise UserError(f"{text} is a file; a folder or a repo id such as org/name is needed")
+    if isinstance(repo_id_or_folder, Path) or text.startswith((".", "~", "/", "\\")):
+        raise UserError(f"there is no folder {text}; a folder or a repo id is needed")
+    return None
 
 
 def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:
