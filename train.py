@@ -67,7 +67,10 @@ def main() -> None:
 
     import keras
 
-    from aihealth import data, export, finishing, models, training
+    from aihealth import data, export, finishing, leave_out, models, training
+
+    answers = args.left_out_answers
+    unseen = leave_out.Answers.load(answers) if answers else None
 
     keras.utils.set_random_seed(args.seed)
     use_the_machine()
@@ -139,7 +142,7 @@ def main() -> None:
     }
     folder = run / "release"
     finishing.write_release(
-        folder, model, splits, args.arch, args.data, progress.history, facts, augment
+        folder, model, splits, args.arch, args.data, progress.history, facts, augment, unseen
     )
     print(
         f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
@@ -155,7 +158,7 @@ def augmentation(name: str, size: int) -> tuple[Callable, float]:
 
     if name == "original":
         return training.original_augmentation, 1.0
-    strength = {"heavy": augment.HEAVY, "light": augment.LIGHT}[name]
+    strength = getattr(augment, name.upper())
     # Crops of images that are a quarter larger keep their detail.
     return functools.partial(augment.augment, size=size, strength=strength), 1.25
 
@@ -224,6 +227,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")
+    add(
+        "--left-out-answers",
+        metavar="left_out.npz",
+        help="of `python -m aihealth leave-out`: calibrate on it too, and show it in the card",
+    )
     add("--seed", type=int, default=1337)
     add(
         "--freeze",
@@ -239,7 +247,7 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--batch-size", type=int, help="even")
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
-    recipe.add_argument("--augment", choices=("heavy", "light", "original"))
+    recipe.add_argument("--augment", choices=("heavy", "medium", "light", "original"))
     recipe.add_argument("--balance", type=float,
         help="0 draws images equally often, 1 pairs of class and source; classes are balanced "
         "above 0")  # fmt: skip

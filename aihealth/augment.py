@@ -37,6 +37,10 @@ LIGHT = Strength(
     zoom=(0.9, 1.0), aspect=0.05, shift=0.03, rotate=5.0, match=0.0, equalise=0.0, gamma=0.1,
     contrast=0.1, resample=0.0, noise=0.0, field=0.0, corners=0.0, cutout=0.0, border=0.0,
 )  # fmt: skip
+MEDIUM = Strength(
+    zoom=(0.8, 1.05), match=0.3, equalise=0.1, gamma=0.35, contrast=0.2, smallest=0.5, noise=0.02,
+    field=0.1, corners=0.3, cutout=0.3, border=0.15,
+)  # fmt: skip
 HEAVY = Strength()
 
 

@@ -22,38 +22,56 @@ def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
 
 def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
-    rows = []
+    rows, before = [], {}
     for name, block in metrics.items():
         if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
             continue
-        bounds = block.get("intervals", {})
-        answered = block.get("answered") or {}
-        rows.append(
-            [
-                block.get("dataset") or name.replace("_", " "),
-                str(block["n"]),
-                overall_text(block),
-                overall_text(answered),
-                with_interval(block.get("ece"), bounds.get("ece")),
-                *(
-                    with_interval(
-                        block["recall"].get(label), (bounds.get("recall") or {}).get(label)
-                    )
-                    for label in classes
-                ),
+        if "temperatures" in block:  # of `python -m aihealth leave-out`: one row a source
+            before = block["ece_before"]
+            rows += [
+                _left_out_row(source, part, classes) for source, part in block["per_source"].items()
             ]
-        )
+        rows.append(_left_out_row(block.get("dataset") or name, block, classes))
     if not rows:
         return []
-    columns = ["left out", "n", "balanced accuracy", "of what it answers", "calibration error"]
+    columns = ["left out", "n", "balanced accuracy", "of what it answers", "not sure"]
+    columns += ["calibration error", "Normal called Covid"]
+    text = (
+        "Trained without a source, measured on it: what a hospital that this model has never seen "
+        "should expect. The released model was trained on all sources."
+    )
+    if before:
+        text += (
+            ' Temperature and the rule for "not sure" come from the other sources that were left '
+            "out; before the temperature the calibration error was "
+            + ", ".join(f"{value:.3f} ({source})" for source, value in before.items())
+            + "."
+        )
     return [
         {
             "title": "At hospitals that training left out",
-            "text": "Trained without a source, measured on it: what a hospital that this model has "
-            "never seen should expect. The released model was trained on all sources.",
+            "text": text,
             "columns": [*columns, *(f"sensitivity {label}" for label in classes)],
             "rows": rows,
         }
+    ]
+
+
+def _left_out_row(name: str, block: dict[str, Any], classes: Sequence[str]) -> list[str]:
+    bounds = block.get("intervals", {})
+    called = (block.get("outcomes") or {}).get("Normal", {}).get("Covid")
+    return [
+        name,
+        str(block["n"]),
+        overall_text(block) or "–",
+        overall_text(block.get("answered")) or "–",
+        with_interval(block.get("abstained"), bounds.get("abstained")),
+        with_interval(block.get("ece"), bounds.get("ece")),
+        with_interval(called, None),
+        *(
+            with_interval(block["recall"].get(label), (bounds.get("recall") or {}).get(label))
+            for label in classes
+        ),
     ]
 
 

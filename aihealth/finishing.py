@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from aihealth import card, export, figures, images, metrics, models, release
+from aihealth import card, export, figures, images, leave_out, metrics, models, release
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
 from aihealth.evaluate import probability_matrix
@@ -47,6 +47,7 @@ def write_release(
     history: dict[str, list[float]],
     facts: dict[str, Any],
     perturb: Callable[[tf.Tensor], tf.Tensor],
+    unseen: leave_out.Answers | None = None,
 ) -> None:
     """Calibrate, set thresholds, export, measure and describe.
 
@@ -61,6 +62,8 @@ def write_release(
         history: figures per epoch.
         facts: for `provenance.json`.
         perturb: the augmentation of training, for calibration.
+        unseen: answers for sources that were left out, for calibration, the rule for "not sure"
+            and the card.
     """
     # Without its optimizer, whose state would double the file.
     model = keras.Model(model.inputs, model.outputs, name=model.name)
@@ -70,9 +73,11 @@ def write_release(
     size = model.input_shape[1]
     train, validation = splits["train"].resized(size), splits["validation"]
 
-    calibration = calibrate(model, validation, perturb)
+    calibration = calibrate(model, validation, perturb, unseen)
     export.round_weights(model)
-    threshold, rule = abstention(probabilities(model, validation), validation.labels)
+    threshold, rule = abstention(
+        probabilities(model, validation), validation.labels, unseen, calibration["temperature"]
+    )
     distance, ood_threshold = fit_distance(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
@@ -94,6 +99,8 @@ def write_release(
     if "left_out" in splits:
         source = str(splits["left_out"].sources[0])
         blocks[f"left_out_{source}"] = measure(part, splits["left_out"], f"{source}, left out")
+    if unseen is not None:
+        blocks[leave_out.BLOCK] = leave_out.measure(unseen)
     release.write_json(part / release.METRICS, {**blocks, "calibration": calibration})
     release.write_json(part / release.HISTORY, history)
     figures.save(figures.training_figure(history), part / release.FIGURES / "training_curves.png")
@@ -138,23 +145,28 @@ def probabilities(model: keras.Model, split: Images) -> np.ndarray:
 
 
 def calibrate(
-    model: keras.Model, validation: Images, perturb: Callable[[tf.Tensor], tf.Tensor]
-) -> dict[str, float]:
+    model: keras.Model,
+    validation: Images,
+    perturb: Callable[[tf.Tensor], tf.Tensor],
+    unseen: leave_out.Answers | None = None,
+) -> dict[str, Any]:
     """Fit the temperature on perturbed validation images and put it into the model.
 
     A temperature fitted on images as they are is right for the hospitals at hand and too sure
     everywhere else; perturbing them first stands for the shift to another hospital (Tomani et
-    al., "Post-hoc Uncertainty Calibration for Domain Drift Scenarios", CVPR 2021). Pairs of class
-    and source count alike. Answers never become surer than the network's own.
+    al., "Post-hoc Uncertainty Calibration for Domain Drift Scenarios", CVPR 2021). Where there
+    are answers for hospitals that were left out, these weigh as much. Pairs of class and source
+    count alike. Answers never become surer than the network's own.
 
     Args:
         model: its last layer is changed in place.
         validation: images that training did not see.
         perturb: the augmentation of training, uint8 `(n, s, s)` to float32 `(n, s, s, 1)`.
+        unseen: answers for sources that were left out.
 
     Returns:
-        `temperature`, and the expected calibration error on the images as they are, before and
-        after: `ece_before`, `ece_after`.
+        `temperature`, and the expected calibration error on the validation images as they are,
+        before and after: `ece_before`, `ece_after`, and both in `per_source`.
     """
     shifted = np.concatenate(
         [
@@ -164,28 +176,50 @@ def calibrate(
         ]
     )
     cells = validation.cells()
-    temperature = metrics.temperature_scale(
-        np.log(np.maximum(shifted, 1e-12)),
-        np.tile(validation.labels, PERTURBATIONS),
-        np.tile(1.0 / np.bincount(cells)[cells], PERTURBATIONS),
-    )
-    temperature = max(1.0, temperature)
+    logits = np.log(np.maximum(shifted, 1e-12))
+    labels = np.tile(validation.labels, PERTURBATIONS)
+    weights = np.tile(1.0 / np.bincount(cells)[cells], PERTURBATIONS)
+    if unseen is not None:
+        logits = np.concatenate([logits, unseen.logits])
+        labels = np.concatenate([labels, unseen.labels])
+        left_out = unseen.weights()
+        weights = np.concatenate([weights / weights.sum(), left_out / left_out.sum()])
+    temperature = max(1.0, metrics.temperature_scale(logits, labels, weights))
     before = probabilities(model, validation)
     export.scale_logits(model, temperature)
     after = probabilities(model, validation)
+
+    def errors(keep: np.ndarray) -> dict[str, float]:
+        return {
+            f"ece_{name}": round(
+                metrics.expected_calibration_error(given[keep], validation.labels[keep]), 4
+            )
+            for name, given in (("before", before), ("after", after))
+        }
+
     return {
         "temperature": round(temperature, 4),
-        "ece_before": round(metrics.expected_calibration_error(before, validation.labels), 4),
-        "ece_after": round(metrics.expected_calibration_error(after, validation.labels), 4),
+        **errors(np.ones(len(validation), bool)),
+        "per_source": {
+            str(source): errors(validation.sources == source)
+            for source in np.unique(validation.sources)
+        },
     }
 
 
-def abstention(probability: np.ndarray, labels: np.ndarray) -> tuple[float, str]:
+def abstention(
+    probability: np.ndarray,
+    labels: np.ndarray,
+    unseen: leave_out.Answers | None = None,
+    temperature: float = 1.0,
+) -> tuple[float, str]:
     """Choose the probability under which the classifier answers "not sure".
 
     Args:
         probability: `(n, classes)`, calibrated, of validation images.
         labels: `(n,)` integers.
+        unseen: answers for sources that were left out.
+        temperature: what the logits of these are divided by.
 
     Returns:
         The threshold, and a sentence that says how it was chosen.
@@ -198,6 +232,15 @@ def abstention(probability: np.ndarray, labels: np.ndarray) -> tuple[float, str]
         f"{TARGET_ACCURACY:.0%} of the answers are right, without leaving more than "
         f"{MAX_ABSTAINED:.0%} unanswered."
     )
+    if unseen is not None:
+        further = leave_out.threshold(unseen, temperature)
+        if further > threshold:
+            threshold = further
+            rule = (
+                f"Chosen on {len(unseen.labels)} images of sources that training left out: the "
+                f"lowest probability at which {leave_out.TARGET_ACCURACY:.0%} of the answers are "
+                f"right there, without leaving more than {leave_out.MAX_ABSTAINED:.0%} unanswered."
+            )
     return round(float(threshold), 4), rule
 
 
