@@ -1,0 +1,134 @@
+"""Pictures to measure with: drawn, so that they can be made anywhere. They are not medical data."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.harness import Settings, run_process
+from data_prep import CLASSES
+from data_prep.radiographs import STYLES, draw_radiograph
+
+_DISTINCT = 24  # drawings behind a folder of many; drawing takes longer than answering
+
+
+def film(seed: int = 0, size: int = 256) -> np.ndarray:
+    """A drawn radiograph, uint8 `(size, size)`."""
+    style = list(STYLES.values())[seed % len(STYLES)]
+    label = CLASSES[seed // len(STYLES) % len(CLASSES)]
+    return draw_radiograph(np.random.default_rng(seed), label, style, size)
+
+
+def png_file(settings: Settings) -> Path:
+    """One PNG of 256 pixels."""
+    path = settings.work / "film.png"
+    if not path.exists():
+        Image.fromarray(film()).save(path)
+    return path
+
+
+def mixed_folder(settings: Settings, count: int) -> Path:
+    """A folder of PNG (256 px), JPEG (1024 px) and DICOM (512 px, 12 bits) in equal parts."""
+
+    def make(part: Path) -> None:
+        for index in range(count):
+            seed = index // 3 % _DISTINCT
+            suffix = ("png", "jpg", "dcm")[index % 3]
+            original = part / f"{seed:05d}.{suffix}"
+            if original.exists():
+                shutil.copy(original, part / f"{index:05d}-copy.{suffix}")
+            else:
+                original.write_bytes(_encoded(film(seed, (256, 1024, 512)[index % 3]), suffix))
+
+    return _made(settings.work / f"mixed-{count}", make)
+
+
+def collection(settings: Settings, count: int) -> Path:
+    """Small films in the layout that `data_prep` takes, no two alike, `count` in all.
+
+    Each is a drawing of 64 pixels under a smooth random field of its own, as strong as patients
+    differ, so that the search for near-duplicates meets neither copies nor plain noise.
+    """
+
+    def make(part: Path) -> None:
+        rng = np.random.default_rng(0)
+        drawings = [film(seed, 64).astype(np.float32) for seed in range(9 * _DISTINCT)]
+        for label in CLASSES:
+            (part / label).mkdir(parents=True)
+        for index in range(count):
+            field = Image.fromarray(rng.normal(0, 40, (6, 6)).astype(np.float32))
+            field = np.asarray(field.resize((64, 64), Image.Resampling.BICUBIC))
+            pixels = np.clip(drawings[index % len(drawings)] + field, 0, 255).astype(np.uint8)
+            label = CLASSES[index % len(CLASSES)]
+            path = part / label / f"drawn_{index:06d}_00.png"
+            Image.fromarray(pixels).save(path, compress_level=1)
+
+    return _made(settings.work / f"collection-{count}", make)
+
+
+def prepared(settings: Settings) -> Path:
+    """The dataset to train on: what `--data` names, or drawn and prepared."""
+    if settings.data is not None:
+        return settings.data
+
+    def make(part: Path) -> None:
+        each = 12 if settings.quick else 400
+        images = part.with_name("demo-images")
+        shutil.rmtree(images, ignore_errors=True)
+        run_process(["-m", "data_prep", "demo", "--out", images, "--images-per-class", str(each)])
+        run_process(["-m", "data_prep", "prepare", images, "--out", part])
+        shutil.rmtree(images)
+
+    return _made(settings.work / "demo-data", make, empty=False)
+
+
+def _encoded(pixels: np.ndarray, suffix: str) -> bytes:
+    if suffix == "dcm":
+        return _dicom(pixels)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, {"png": "PNG", "jpg": "JPEG"}[suffix], quality=90)
+    return buffer.getvalue()
+
+
+def _dicom(pixels: np.ndarray) -> bytes:
+    """As a detector writes it: 12 bits in 16, uncompressed."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = "2.25.1"
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = (pixels.astype(np.uint16) << 4).tobytes()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _made(folder: Path, make, empty: bool = True) -> Path:
+    """`folder`, made once; a run that is cut short leaves nothing under its name."""
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        if empty:
+            part.mkdir(parents=True)
+        make(part)
+        part.rename(folder)
+    return folder
+
+
+def original_model(settings: Settings) -> Path:
+    """The original's model file, 606 MB, in the format that it was kept in."""
+    path = settings.work / "original.h5"
+    if not path.exists():
+        run_process(["-m", "benchmarks.original", "build", path])
+    return path

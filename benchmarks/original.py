@@ -1,0 +1,156 @@
+"""What people used before: the original AIHealth script's way, built anew.
+
+    python -m benchmarks.original build MODEL.h5        # trained one step, as its file was saved
+    python -m benchmarks.original answer MODEL.h5 FILE  # load, answer, stop
+    python -m benchmarks.original page MODEL.h5 PORT    # its Gradio page
+    python -m benchmarks.original train DATA               # its recipe, a line an epoch
+
+Nothing of `aihealth` is used here.
+"""
+
+import argparse
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from PIL import Image
+
+SIZE = 224
+CLASSES = ["Covid", "Normal", "Pneumonia"]
+BATCH = 32
+EPOCHS = 10
+
+
+def network(size: int = SIZE):
+    """The CNN: 50.5 million parameters, nearly all between Flatten and the first Dense."""
+    from tensorflow import keras
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((size, size, 3)),
+            keras.layers.Conv2D(32, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(128, activation="relu"),
+            keras.layers.Dense(len(CLASSES), activation="softmax"),
+        ]
+    )
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def build(path: Path) -> None:
+    """Save the network as training left it: with Adam's two moments of every weight."""
+    model = network()
+    labels = np.eye(len(CLASSES), dtype=np.float32)[np.arange(BATCH) % len(CLASSES)]
+    model.train_on_batch(np.zeros((BATCH, SIZE, SIZE, 3), np.float32), labels)
+    part = path.with_name(f"part-{path.name}")
+    model.save(part)
+    part.replace(path)
+
+
+def load(path: str | Path):
+    """Open the saved model."""
+    from tensorflow import keras
+
+    return keras.models.load_model(path)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    """The bytes of a file as the network takes them, float32 `(1, 224, 224, 3)`.
+
+    The original reads no DICOM; so that its loop can be measured, pydicom is called as its
+    documentation does.
+    """
+    if data[128:132] == b"DICM":
+        import pydicom
+
+        raw = pydicom.dcmread(io.BytesIO(data)).pixel_array.astype(np.float32)
+        image = Image.fromarray((255 * raw / raw.max()).astype(np.uint8))
+    else:
+        image = Image.open(io.BytesIO(data))
+    image = image.convert("RGB").resize((SIZE, SIZE))
+    return np.asarray(image, np.float32)[None] / 255
+
+
+def answer(model, data: bytes) -> np.ndarray:
+    """Probabilities for one file."""
+    return model.predict(pixels(data), verbose=0)[0]
+
+
+def page(model_path: str, port: int) -> None:
+    """The Gradio page."""
+    import gradio as gr
+
+    model = load(model_path)
+
+    def classify(image: Image.Image) -> dict[str, float]:
+        image = np.asarray(image.convert("RGB").resize((SIZE, SIZE)), np.float32)[None] / 255
+        return dict(zip(CLASSES, map(float, model.predict(image, verbose=0)[0]), strict=True))
+
+    gr.Interface(classify, gr.Image(type="pil"), gr.Label()).launch(
+        server_name="127.0.0.1", server_port=port
+    )
+
+
+def generator(folder: str | Path, size: int = SIZE, augment: bool = True, **options):
+    """Its loader: ImageDataGenerator with shear, zoom and mirror."""
+    from tensorflow.keras.preprocessing.image import ImageDataGenerator
+
+    changes = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True} if augment else {}
+    return ImageDataGenerator(rescale=1 / 255, **changes).flow_from_directory(
+        str(folder),
+        target_size=(size, size),
+        batch_size=BATCH,
+        class_mode="categorical",
+        **options,
+    )
+
+
+def train(data: str | Path, epochs: int) -> None:
+    """Its recipe; prints one JSON object an epoch, with the seconds since the start."""
+    from tensorflow import keras
+
+    started = time.time()
+    training = generator(Path(data) / "train")
+    validation = generator(Path(data) / "validation", augment=False, shuffle=False)
+
+    def report(epoch: int, logs: dict) -> None:
+        line = {"seconds": time.time() - started, "val_accuracy": float(logs["val_accuracy"])}
+        print(json.dumps(line), flush=True)
+
+    network().fit(
+        training,
+        validation_data=validation,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=report)],
+    )
+
+
+def main() -> None:
+    """Run one of the commands above."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("build", "answer", "page", "train"))
+    parser.add_argument("subject", help="model file or data folder")
+    parser.add_argument("rest", nargs="*", help="image files, a port, or a number of epochs")
+    args = parser.parse_args()
+    if args.command == "build":
+        build(Path(args.subject))
+    elif args.command == "answer":
+        model = load(args.subject)
+        for file in args.rest:
+            print(answer(model, Path(file).read_bytes()), flush=True)
+    elif args.command == "page":
+        page(args.subject, int(args.rest[0]))
+    else:
+        train(args.subject, int(args.rest[0]) if args.rest else EPOCHS)
+
+
+if __name__ == "__main__":
+    main()
