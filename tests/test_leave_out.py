@@ -1,0 +1,142 @@
+"""`python -m aihealth leave-out`: the figures, and the command on drawn images."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aihealth import leave_out, release
+from aihealth.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+CLASSES = np.array(["Covid", "Normal", "Pneumonia"])
+
+
+def answers(sharpness, n=400, sources=("harbour", "valley"), seed=0):
+    """Answers that are right in 70 of 100 images, and as sure as `sharpness` says."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    called = np.where(rng.random(n) < 0.7, labels, (labels + 1) % 3)
+    return leave_out.Answers(
+        sharpness * np.eye(3)[called] + rng.normal(0, 0.1, (n, 3)),
+        labels,
+        np.array(sources)[np.arange(n) % len(sources)],
+        np.arange(n).astype(str),
+        np.zeros(n, bool),
+        CLASSES,
+    )
+
+
+def test_answers_that_are_too_sure_are_cooled_and_reported_before_and_after():
+    block = leave_out.measure(answers(sharpness=8.0))
+    for source, part in block["per_source"].items():
+        assert block["temperatures"][source] > 2
+        assert block["ece_before"][source] > 0.2
+        assert part["ece"] < 0.1
+
+
+def test_answers_that_are_too_unsure_are_left_as_they_are():
+    assert leave_out.temperature_for(answers(sharpness=0.5)) == 1.0
+
+
+def test_a_source_is_not_calibrated_on_itself():
+    sure, unsure = answers(8.0, sources=("harbour",)), answers(1.5, sources=("valley",))
+    block = leave_out.measure(leave_out.Answers.join([sure, unsure]))
+    assert block["temperatures"]["harbour"] == round(leave_out.temperature_for(unsure), 3)
+    assert block["temperatures"]["valley"] == round(leave_out.temperature_for(sure), 3)
+    assert block["temperatures"]["valley"] > block["temperatures"]["harbour"]
+
+
+def test_not_sure_reaches_the_target_where_confidence_ranks_the_answers():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 3000)
+    margin = rng.uniform(0, 4, 3000)
+    right = rng.random(3000) < 1 / (1 + 2 * np.exp(-margin))
+    logits = margin[:, None] * np.eye(3)[np.where(right, labels, (labels + 1) % 3)]
+    found = leave_out.Answers(
+        logits,
+        labels,
+        np.full(3000, "harbour"),
+        np.arange(3000).astype(str),
+        np.zeros(3000, bool),
+        CLASSES,
+    )
+    assert right.mean() < leave_out.TARGET_ACCURACY
+    least = leave_out.threshold(found, 1.0)
+    kept = found.probabilities().max(1) >= least
+    assert kept.mean() >= 1 - leave_out.MAX_ABSTAINED
+    assert right[kept].mean() >= leave_out.TARGET_ACCURACY
+
+
+def test_saved_answers_are_read_back(tmp_path):
+    made = answers(2.0)
+    made.save(tmp_path / leave_out.ANSWERS)
+    read = leave_out.Answers.load(tmp_path / leave_out.ANSWERS)
+    np.testing.assert_array_equal(read.logits, made.logits)
+    np.testing.assert_array_equal(read.sources, made.sources)
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_a_file_of_answers_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "mine.npz"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"mine\.npz"):
+        leave_out.Answers.load(path)
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    run("-m", "data_prep", "demo", "--out", root / "drawn", "--images-per-class", "36")
+    made = run("-m", "data_prep", "prepare", root / "drawn", "--out", root / "ready",
+               "--source-from-name")  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return root / "ready"
+
+
+def test_all_sources_are_left_out_by_default(prepared):
+    rows = [json.loads(line) for line in (prepared / "manifest.jsonl").read_text().splitlines()]
+    assert leave_out.known_sources([str(prepared)]) == sorted({row["source"] for row in rows})
+
+
+def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp_path):
+    out, source = tmp_path / "left-out", leave_out.known_sources([str(prepared)])[0]
+    options = ("--size", "32", "--augment", "light", "--batch-size", "16", "--epochs", "1")
+    command = ("-m", "aihealth", "leave-out", "--data", prepared, "--out", out)
+    command += ("--sources", source, "--", *options)
+    made = run(*command)
+    assert made.returncode == 0, made.stderr
+    assert source not in release.ReleaseConfig.load(out / source / "release").sources
+    block = json.loads((out / "metrics.json").read_text())["left_out"]
+    rows = [json.loads(line) for line in (prepared / "manifest.jsonl").read_text().splitlines()]
+    count = sum(row["source"] == source for row in rows)
+    assert {name: part["n"] for name, part in block["per_source"].items()} == {source: count}
+
+    again = run(*command)
+    assert again.returncode == 0 and "training without" not in again.stdout
+
+    final = tmp_path / "final"
+    words = ("--left-out-answers", out / "left_out.npz", *options)
+    made = run("train.py", "--data", prepared, "--out", final, *words)
+    assert made.returncode == 0, made.stderr
+    card = (final / "release" / "README.md").read_text()
+    assert "At hospitals that training left out" in card
+    assert f"| {source} | {count} |" in card
+
+
+def test_an_unknown_source_is_refused(prepared, tmp_path):
+    made = run("-m", "aihealth", "leave-out", "--data", prepared, "--out", tmp_path / "x",
+               "--sources", "atlantis")  # fmt: skip
+    assert made.returncode != 0
+    assert "atlantis" in made.stderr and "Traceback" not in made.stderr
+    assert not (tmp_path / "x").exists()
