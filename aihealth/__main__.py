@@ -13,6 +13,7 @@ _EPILOG = """\
 examples:
   python -m aihealth predict film.png
   python -m aihealth predict --model org/name scans/ --csv answers.csv --heatmaps maps
+  python -m aihealth predict --engine ray --data archive/ --out answers.parquet
   python -m aihealth evaluate --model runs/demo/release --data demo/data --out runs/demo/test
   python -m aihealth audit --model release --data data/all --out runs/audit
 
@@ -24,10 +25,12 @@ examples:
   python -m aihealth predict film.png scan.dcm
   python -m aihealth predict --model org/name --revision v1.0.0 scans/ --json answers.json
   python -m aihealth predict scans/ --json | jq '.[] | select(.error)'
+  python -m aihealth predict --engine ray --data org/archive --out answers.parquet
 
-A JSON row has file, label (null where the model is not sure or sees no chest radiograph),
-probabilities, is_chest_radiograph, abstained, warning and error. A file that cannot be read is a
-row with its error, and the exit status is 1 when there was one. Not a medical device."""
+Folders are searched to any depth, also for Parquet files with the images inside. A JSON row has
+file, label (null where the model is not sure or sees no chest radiograph), probabilities,
+is_chest_radiograph, abstained, warning and error. A file that cannot be read is a row with its
+error, and the exit status is 1 when there was one. Not a medical device."""
 
 _EVALUATE_EPILOG = """\
 examples:
@@ -38,6 +41,16 @@ examples:
 hospital/ holds one folder per class; the source of a file is its name up to the first "_"
 (nih_00000061_012.png: patient 00000061 from nih). Figures are over all images that can be read,
 also those that the model is not sure of or turns away; "answered" has those that it answers."""
+
+_LEAVE_OUT_EPILOG = """\
+example:
+  python -m aihealth leave-out --data data/prepared --out runs/left-out -- --epochs 6
+  python train.py --data data/prepared --out runs/mine \\
+      --left-out-answers runs/left-out/left_out.npz
+
+What stands after -- goes to train.py, for every source alike. A call that was interrupted goes on
+where it was. metrics.json has the figures, left_out.npz the answers: train.py calibrates on them
+and puts the figures into the card."""
 
 _AUDIT_EPILOG = """\
 example:
@@ -60,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     predict = _command(commands, "predict", "classify files", _PREDICT_EPILOG)
     predict.set_defaults(run=_predict)
-    predict.add_argument("inputs", nargs="+", metavar="FILE", help="image or folder of images")
+    predict.add_argument("inputs", nargs="*", metavar="FILE", help="image or folder of images")
+    predict.add_argument(
+        "--data", metavar="PATH_OR_REPO", help="a folder, a Parquet file or a dataset repo id"
+    )
+    predict.add_argument("--out", metavar="FILE.parquet", help="write Parquet instead of a table")
     for kind in ("csv", "json"):
         predict.add_argument(
             f"--{kind}",
@@ -70,6 +87,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     predict.add_argument(
         "--heatmaps", metavar="DIR", help="write each image with its evidence tinted, as PNG"
+    )
+    predict.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="local: this process; ray: processes of Ray, on the cluster of RAY_ADDRESS if it is "
+        "set (default: local)",
+    )
+    predict.add_argument(
+        "--workers", type=int, metavar="N", help="processes of Ray (default: one for each core)"
     )
 
     evaluate = _command(commands, "evaluate", "measure on labelled images", _EVALUATE_EPILOG)
@@ -88,20 +115,47 @@ def main(argv: Sequence[str] | None = None) -> None:
             "--split", default="test", help="of a prepared dataset or a repo (default: test)"
         )
 
-    args = parser.parse_args(_bare_flags(sys.argv[1:] if argv is None else argv))
+    left_out = _parser(
+        commands, "leave-out", "train without each source and measure on it", _LEAVE_OUT_EPILOG
+    )
+    left_out.set_defaults(run=_leave_out)
+    left_out.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        metavar="DIR_OR_REPO",
+        help="prepared dataset, as for train.py; repeatable",
+    )
+    left_out.add_argument(
+        "--out", required=True, metavar="DIR", help="one run per source goes here"
+    )
+    left_out.add_argument(
+        "--sources", nargs="+", metavar="SOURCE", help="leave out only these (default: each)"
+    )
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    end = words.index("--") if "leave-out" in words[:1] and "--" in words else len(words)
+    args = parser.parse_args(_bare_flags(words[:end]))
+    args.options = words[end + 1 :]
     args.run(args)
 
 
-def _command(
+def _parser(
     commands: argparse._SubParsersAction, name: str, summary: str, epilog: str
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
+    return commands.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, summary: str, epilog: str
+) -> argparse.ArgumentParser:
+    parser = _parser(commands, name, summary, epilog)
     parser.add_argument(
         "--model",
         metavar="DIR_OR_REPO",
@@ -132,15 +186,23 @@ def _model(args: argparse.Namespace) -> str:
 
 
 def _predict(args: argparse.Namespace) -> None:
+    from aihealth.archive import locate
     from aihealth.predict import predict
 
+    if not args.inputs and not args.data:
+        raise UserError("name a file or a folder, or give --data")
+    if args.workers is not None and (args.engine != "ray" or args.workers < 1):
+        raise UserError("--workers needs --engine ray and a number of 1 or more")
     failed = predict(
         _model(args),
-        args.inputs,
+        [*args.inputs, *([locate(args.data)] if args.data else [])],
         revision=args.revision,
         csv_file=args.csv,
         json_file=args.json,
+        out=args.out,
         heatmaps=args.heatmaps,
+        engine=args.engine,
+        workers=args.workers,
     )
     if failed:
         print(f"{failed} file(s) could not be read", file=sys.stderr)
@@ -163,6 +225,15 @@ def _audit(args: argparse.Namespace) -> None:
     report = audit(_model(args), args.data, split=args.split, revision=args.revision, out=args.out)
     print(render(report))
     print(f"wrote {Path(args.out) / 'audit.json'}")
+
+
+def _leave_out(args: argparse.Namespace) -> None:
+    from aihealth.evaluate import render
+    from aihealth.leave_out import ANSWERS, leave_out
+
+    block = leave_out(args.data, args.out, sources=args.sources, options=args.options)
+    print(render(block | {"unreadable": []}))
+    print(f"wrote {Path(args.out) / 'metrics.json'} and {ANSWERS}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from aihealth import card, images, release
-from aihealth.errors import UserError
+from aihealth.errors import UserError, first_line
 from data_prep import CLASSES
 from data_prep.radiographs import draw_radiograph
 
@@ -127,7 +127,7 @@ def _tf_keras(folder: Path, x: np.ndarray) -> np.ndarray:
         model = tf_keras.models.load_model(str(folder), compile=False)
     except Exception as error:  # TensorFlow raises many kinds on damaged files.
         raise UserError(
-            f"{folder}: tf_keras cannot load the SavedModel: {_first_line(error)}"
+            f"{folder}: tf_keras cannot load the SavedModel: {first_line(error)}"
         ) from error
     return model.predict(x, verbose=0)
 
@@ -154,7 +154,3 @@ def _handler(folder: Path, films: list[np.ndarray], classes: list[str]) -> np.nd
     answers = json.loads(lines[-1].removeprefix("ANSWER"))
     scores = [{row["label"]: row["score"] for row in answer} for answer in answers]
     return np.array([[score.get(name, np.nan) for name in classes] for score in scores])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from aihealth import release
+from aihealth.answers import shown
+from aihealth.archive import is_image_file
 from aihealth.classifier import Classifier, Prediction
 from aihealth.errors import UserError
 from aihealth.images import ImageError, ImageLike
 from aihealth.metrics import evaluate_predictions
 from aihealth.parallel import in_order
-from aihealth.predict import is_image_file, shown
 from data_prep.groups import PATIENT_PATTERN, patients_by_pattern
 from data_prep.inspection import table
 from data_prep.manifest import MANIFEST, read_manifest

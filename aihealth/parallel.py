@@ -3,14 +3,14 @@
 import collections
 import concurrent.futures
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(function: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
+def in_order(function: Callable[[T], R], items: Iterable[T], what: str) -> Iterator[R]:
     """Yield `function(item)` in the order of the items, computed ahead by a thread per core.
 
     Decoding and LiteRT leave Python's lock, so threads use all cores. At most 16 results per
@@ -24,10 +24,11 @@ def in_order(function: Callable[[T], R], items: Sequence[T], what: str) -> Itera
     from tqdm.auto import tqdm
 
     threads = os.cpu_count() or 1
+    total = len(items) if isinstance(items, Sized) else None
     waiting: collections.deque[concurrent.futures.Future[R]] = collections.deque()
     with (
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
-        tqdm(total=len(items), desc=what, unit=" images", disable=None, leave=False) as bar,
+        tqdm(total=total, desc=what, unit=" images", disable=None, leave=False) as bar,
     ):
         try:
             for item in items:

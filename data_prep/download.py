@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aihealth.errors import UserError
+from aihealth.errors import UserError, first_line
 from aihealth.hub import resolve
 
 # The collection that the original project ships: 1626 Covid, 1802 Normal, 1800 Pneumonia.
@@ -78,7 +78,7 @@ def _kaggle(name: str, folder: Path) -> str:
     try:
         fetched = Path(kagglehub.dataset_download(name))
     except Exception as error:  # kagglehub hands through whatever its HTTP client raises.
-        raise UserError(f"Kaggle did not give {name}: {_first_line(error)}") from error
+        raise UserError(f"Kaggle did not give {name}: {first_line(error)}") from error
     shutil.copytree(fetched, folder)  # kagglehub keeps its own copy in its cache.
     return fetched.name
 
@@ -89,7 +89,3 @@ def _hub(name: str | None, folder: Path) -> str:
     fetched, revision = resolve(name, repo_type="dataset")
     shutil.copytree(fetched, folder)  # The Hub's cache keeps its own copy.
     return revision or ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

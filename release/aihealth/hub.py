@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 
 from aihealth import __version__, release
-from aihealth.errors import UserError
+from aihealth.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import keras
@@ -149,8 +149,9 @@ def from_pretrained_keras(
     try:
         return keras.saving.load_model(str(folder))
     except Exception as error:  # Keras raises many kinds on damaged files.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the Keras model of {repo_id} cannot be loaded: {reason}") from error
+        raise UserError(
+            f"the Keras model of {repo_id} cannot be loaded: {first_line(error)}"
+        ) from error
 
 
 def check_repo_id(repo_id: str) -> None:

@@ -1,4 +1,4 @@
-"""`python -m aihealth predict` and `evaluate`, as their users run them."""
+"""`python -m aihealth predict`, as its users run it."""
 
 import csv
 import io
@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
-import push_to_hub
 from aihealth import __main__ as cli
-from aihealth import evaluate, parallel, predict
+from aihealth import answers, parallel, predict
 from aihealth.errors import UserError
-from tests.releases import BRIGHTNESS, CLASSES, grey_image, make_dataset, make_release
+from tests.releases import CLASSES, grey_image, make_release
 from tests.test_images import make_dicom
 
 ROOT = Path(__file__).parents[1]
@@ -61,9 +61,6 @@ def fails(capsys, *args):
         cli.main([str(arg) for arg in args])
     assert "\n" not in str(error.value)
     return str(error.value)
-
-
-# === predict ===
 
 
 def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
@@ -128,6 +125,51 @@ def test_csv_and_json_files_hold_the_same_rows(model, films, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["films", "rows.csv", "rows.json"]
 
 
+def test_parquet_holds_the_same_rows(model, films, tmp_path):
+    rows, out = tmp_path / "rows.json", tmp_path / "rows.parquet"
+    options = ["--data", str(films), "--json", str(rows), "--out", str(out)]
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "--model", model, *options])
+    table = pyarrow.parquet.read_table(out)
+    fields = ["is_chest_radiograph", "abstained", "warning", "error"]
+    assert table.column_names == ["file", "label", *CLASSES, *fields]
+    read = table.to_pylist()
+    for row, given in zip(read, json.loads(rows.read_text()), strict=True):
+        shares = given.pop("probabilities") or dict.fromkeys(CLASSES)
+        assert row == given | shares
+    assert json.loads(table.schema.metadata[b"aihealth"])["revision"] is None
+
+
+def test_parquet_appears_only_when_it_is_whole(model, films, tmp_path, monkeypatch, capsys):
+    def break_off(row, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(answers.Csv, "row", break_off)
+    out = tmp_path / "rows.parquet"
+    with pytest.raises(OSError, match="No space"):
+        cli.main(["predict", "--model", model, str(films), "--out", str(out), "--csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["films"]
+
+
+def test_a_long_archive_is_written_in_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "_ROW_GROUP", 4)
+    with answers.output(str(tmp_path / "rows.parquet"), "wb") as file:
+        table = answers.Parquet(file, CLASSES, {})
+        for index in range(10):
+            table.row(answers.row(str(index), None, "bad"))
+        table.end()
+        table.close()
+    written = pyarrow.parquet.ParquetFile(tmp_path / "rows.parquet")
+    assert [written.metadata.row_group(i).num_rows for i in range(3)] == [4, 4, 2]
+    assert written.read().column("file").to_pylist() == [str(index) for index in range(10)]
+
+
+def test_without_ray_its_engine_is_one_sentence(model, films, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    args = ("predict", "--model", model, "--engine", "ray", films / "dark.png")
+    assert 'pip install "ray[data]"' in fails(capsys, *args)
+
+
 def test_a_bare_json_flag_does_not_take_an_image_for_its_file(model, films, capsys):
     image = films / "dark.png"
     before = image.read_bytes()
@@ -152,9 +194,9 @@ def test_unsure_and_turned_away_have_no_label(model, tmp_path):
             return Prediction(None, given, maps, not turned, 2.0, not turned, "look", pixels)
 
     out = io.StringIO()
-    table = predict._Table(out, CLASSES)
+    table = answers.Table(out, CLASSES)
     for name in ("unsure.png", "hand.png"):
-        table.row(predict._row(name, CLASSES, Stub().predict(name), None))
+        table.row(answers.row(name, Stub().predict(name), None))
     lines = out.getvalue().splitlines()
     assert lines[1].startswith("not sure")
     assert lines[2].startswith("not a chest radiograph")
@@ -241,6 +283,12 @@ def test_predict_loads_no_training_library(model, films):
         (["--csv", "{films}/none/rows.csv", "{films}"], "is no folder"),
         (["--heatmaps", "{films}/dark.png", "{films}"], "--heatmaps"),
         (["{empty}"], "has no images"),
+        (["--data", "{empty}"], "has no images"),
+        ([], "name a file or a folder"),
+        (["--out", "rows.csv", "{films}"], "ends in .parquet"),
+        (["--out", "{films}/none/rows.parquet", "{films}"], "is no folder"),
+        (["--workers", "2", "{films}"], "--engine ray"),
+        (["--engine", "ray", "--heatmaps", "maps", "{films}"], "--engine local"),
     ],
 )
 def test_bad_options_are_one_sentence(model, films, tmp_path, capsys, args, words):
@@ -282,119 +330,6 @@ def test_a_long_list_is_not_worked_off_ahead_of_its_reader():
     next(results)
     results.close()
     assert len(begun) < 1000
-
-
-# === evaluate ===
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("cli-data") / "prepared")
-
-
-def test_a_prepared_dataset_is_measured_on_one_split(model, dataset, tmp_path, capsys):
-    cli.main(["evaluate", "--model", model, "--data", str(dataset), "--out", str(tmp_path / "out")])
-    block = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert block["n"] == 12
-    assert block["dataset"] == "prepared, test"
-    assert block["balanced_accuracy"] == 1
-    assert list(block["per_source"]) == ["north"]
-    assert block["unreadable"] == []
-    for name in ("accuracy", "recall", "ece", "abstained", "rejected", "answered", "intervals"):
-        assert name in block
-        assert name in block["per_source"]["north"] or name == "dataset"
-    drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
-    assert drawn == ["confusion_matrix.png", "reliability.png", "risk_coverage.png", "roc.png"]
-    assert "100.0%" in capsys.readouterr().out
-
-
-def test_groups_of_the_manifest_are_kept(model, dataset):
-    block = evaluate.evaluate(model, str(dataset), split="train")
-    assert (block["n"], block["groups"]) == (12, 12)
-
-
-def plain(folder, names):
-    """Class folders in an unusual case, with the files named."""
-    for label, level in BRIGHTNESS.items():
-        (folder / label.upper()).mkdir(parents=True)
-        for index, name in enumerate(names):
-            grey_image(level, seed=index).save(folder / label.upper() / name)
-    return folder
-
-
-def test_a_plain_folder_takes_sources_and_patients_from_file_names(model, tmp_path):
-    names = ["nih_7_000.png", "nih_7_001.png", "bimcv_3.png", "bimcv_4.png"]
-    block = evaluate.evaluate(model, str(plain(tmp_path / "hospital", names)))
-    assert block["dataset"] == "hospital"
-    assert (block["n"], block["accuracy"]) == (12, 1)
-    assert {name: part["n"] for name, part in block["per_source"].items()} == {"bimcv": 6, "nih": 6}
-    assert block["groups"] == 7  # one patient of nih, six files of bimcv
-
-
-def test_names_without_underscore_are_one_source(model, tmp_path):
-    block = evaluate.evaluate(model, str(plain(tmp_path / "hospital", ["1.png", "2.png"])))
-    assert list(block["per_source"]) == ["hospital"]
-
-
-def test_unreadable_images_are_listed_and_not_fatal(model, tmp_path, capsys):
-    folder = plain(tmp_path / "hospital", ["a_1.png", "a_2.png"])
-    (folder / "NORMAL" / "a_3.png").write_bytes(b"")
-    cli.main(["evaluate", "--model", model, "--data", str(folder), "--out", str(tmp_path / "out")])
-    block = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert block["n"] == 6
-    assert block["unreadable"] == [{"file": "NORMAL/a_3.png", "error": "the file is empty"}]
-    assert "1 files could not be read" in capsys.readouterr().out
-
-
-def test_a_dataset_repo_is_measured_by_its_id(model, dataset, hub, repo_id, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
-    monkeypatch.setattr("datasets.config.USE_PARQUET_EXPORT", False)
-    words = ["dataset", "--data", str(dataset), "--repo-id", repo_id]
-    push_to_hub.publish(push_to_hub.parse_args(words))
-    block = evaluate.evaluate(model, repo_id)
-    local = evaluate.evaluate(model, str(dataset))
-    assert block["dataset"] == f"{repo_id}, test"
-    assert block["confusion"] == local["confusion"]
-    assert list(block["per_source"]) == ["north"]
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda folder: (folder / "Covid").mkdir(), "no images in class folders"),
-        (lambda folder: plain(folder / "x", ["a.png"]), "class 'x'"),
-        (lambda folder: (folder / "manifest.jsonl").write_text(""), "not a prepared dataset"),
-    ],
-)
-def test_data_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
-    model, tmp_path, capsys, make, words
-):
-    folder, out = tmp_path / "data", tmp_path / "out"
-    folder.mkdir()
-    make(folder)
-    assert words in fails(capsys, "evaluate", "--model", model, "--data", folder, "--out", out)
-    assert not out.exists()
-
-
-def test_when_nothing_can_be_read_it_says_why(model, tmp_path, capsys):
-    (tmp_path / "data" / "Normal").mkdir(parents=True)
-    (tmp_path / "data" / "Normal" / "a.png").write_bytes(b"text")
-    sentence = fails(
-        capsys, "evaluate", "--model", model, "--data", tmp_path / "data", "--out", tmp_path / "out"
-    )
-    assert "none of the 1 images can be read" in sentence
-
-
-def test_a_missing_split_names_those_there_are(model, dataset, tmp_path, capsys):
-    args = ("evaluate", "--model", model, "--data", dataset, "--out", tmp_path, "--split", "nope")
-    assert "test, train, validation" in fails(capsys, *args)
-
-
-def test_a_file_in_place_of_the_output_is_refused_before_the_work(dataset, tmp_path, capsys):
-    (tmp_path / "out").write_text("")
-    args = ("evaluate", "--model", "never/read", "--data", dataset, "--out", tmp_path / "out")
-    assert "name a folder" in fails(capsys, *args)
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "audit"])

@@ -1,0 +1,319 @@
+"""The images of an archive, found and read a part at a time: memory stays flat however many.
+
+An archive is any mix of files, folders, Parquet files with the images inside (as `datasets` writes
+them) and dataset repos on the Hub. A part of it is small, can be sent to another process, and
+gives the same items whenever and wherever it is read.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from aihealth.errors import UserError
+from aihealth.images import MAX_BYTES, ImageError, is_dicom, read_bytes, suffix_is_image
+
+HUB = "hf://datasets/"
+FILES = 64  # files of a part: seconds of work, so that little is done again after a crash
+_ROWS = 16  # images of a Parquet file in memory at once
+_BUFFER = 2**20  # bytes that a Parquet file is read ahead
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One image, not decoded.
+
+    Attributes:
+        name: path, or place in a Parquet file: `shard.parquet[17]`, counted from 0.
+        content: the file's bytes, where they are at hand.
+        error: why there are none.
+        sure: False for what counts as an image only when it starts like DICOM.
+    """
+
+    name: str
+    content: bytes | None = None
+    error: str | None = None
+    sure: bool = True
+
+    def read(self) -> bytes | None:
+        """The file's bytes, None for what proves to be no image.
+
+        Raises:
+            ImageError: it cannot be read.
+            UserError: the Hub cannot be reached.
+        """
+        if self.error is not None:
+            raise ImageError(self.error)
+        if self.content is not None:
+            return self.content
+        if not (self.sure or _starts_like_dicom(self.name)):
+            return None
+        if not self.name.startswith(HUB):
+            return read_bytes(self.name)
+        with _open(self.name) as file:
+            return file.read(MAX_BYTES + 1)
+
+
+class Part(Protocol):
+    """Some images that belong together."""
+
+    def items(self) -> Iterator[Item]:
+        """The images, in an order that is always the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Some files, at most `FILES`."""
+
+    files: tuple[Item, ...]
+
+    def items(self) -> Iterator[Item]:
+        """The files, unread."""
+        return iter(self.files)
+
+
+@dataclasses.dataclass(frozen=True)
+class RowGroup:
+    """A row group of a Parquet file.
+
+    Attributes:
+        shard: path of the file.
+        column: of the images, as Parquet spells it: "image.bytes".
+        index: number of the row group.
+        first: number of its first row within the file.
+        rows: how many it has.
+    """
+
+    shard: str
+    column: str
+    index: int
+    first: int
+    rows: int
+
+    def items(self) -> Iterator[Item]:
+        """The images, each with its bytes; rows that cannot be read come with the reason."""
+        import pyarrow
+        import pyarrow.parquet
+
+        done = 0
+        try:
+            with _open(self.shard) as file:
+                shard = pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER)
+                chosen = {"row_groups": [self.index], "columns": [self.column]}
+                for batch in shard.iter_batches(batch_size=_ROWS, **chosen):
+                    column = batch.column(0)
+                    if pyarrow.types.is_struct(column.type):
+                        (column,) = column.flatten()
+                    for content in column.to_pylist():
+                        missing = "the row holds no image" if content is None else None
+                        yield Item(f"{self.shard}[{self.first + done}]", content, missing)
+                        done += 1
+        except (pyarrow.ArrowInvalid, OSError):
+            for row in range(self.first + done, self.first + self.rows):
+                yield Item(f"{self.shard}[{row}]", error=_DAMAGED)
+
+
+_DAMAGED = "the Parquet file is damaged"
+
+
+def locate(data: str) -> str:
+    """What `--data` means: a file or folder as it is, else a dataset repo at its present commit.
+
+    Args:
+        data: path, "org/name" or "org/name@revision".
+
+    Returns:
+        A path or an address that starts with `HUB`.
+
+    Raises:
+        UserError: neither a path nor a repo, or the Hub cannot be reached.
+    """
+    if data.startswith(HUB) or os.path.exists(data):
+        return data
+    from huggingface_hub import HfApi
+
+    from aihealth import hub, release
+
+    release.local_folder(data)  # It reads like a path: says that there is none.
+    repo_id, _, revision = data.partition("@")
+    with hub.hub_errors(repo_id, repo_type="dataset", revision=revision or None):
+        commit = HfApi().dataset_info(repo_id, revision=revision or None).sha
+    return f"{HUB}{repo_id}@{commit}"
+
+
+def parts(inputs: Sequence[str]) -> Iterator[Part]:
+    """Divide an archive into parts.
+
+    A file in a folder counts as an image by its suffix or, without one, when it starts like DICOM;
+    hidden files do not count. Files named one by one count whatever their name.
+
+    Args:
+        inputs: files, folders and addresses from `locate`, in the order in which they are wanted;
+            what is in a folder comes sorted by path.
+
+    Raises:
+        UserError: a folder without images, or one that cannot be listed.
+    """
+    named: list[Item] = []
+    for name in inputs:
+        if os.path.isdir(name) or name.startswith(HUB):
+            yield from _cut(named)
+            named = []
+            yield from _inside(name)
+        elif name.lower().endswith(".parquet"):
+            yield from _cut(named)
+            named = []
+            yield from _row_groups(name)
+        else:
+            named.append(Item(name))
+    yield from _cut(named)
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file in a folder is meant as an image; hidden files are not."""
+    sure = _looks_like_image(path.name)
+    return sure is not None and path.is_file() and (sure or _starts_like_dicom(str(path)))
+
+
+def _inside(folder: str) -> Iterator[Part]:
+    found = _walk_hub(folder) if folder.startswith(HUB) else _walk(str(Path(folder)))
+    items: list[Item] = []
+    empty = True
+    for path in _sorted(found):
+        empty = False
+        if path.lower().endswith(".parquet"):
+            yield from _cut(items)
+            items = []
+            yield from _row_groups(path)
+        else:
+            items.append(Item(path, sure=bool(_looks_like_image(os.path.basename(path)))))
+            if len(items) == FILES:
+                yield from _cut(items)
+                items = []
+    if empty:
+        raise UserError(f"{folder} has no images in it (PNG, JPEG, DICOM, Parquet, ...)")
+    yield from _cut(items)
+
+
+def _cut(items: Sequence[Item]) -> Iterator[Files]:
+    for start in range(0, len(items), FILES):
+        yield Files(tuple(items[start : start + FILES]))
+
+
+def _row_groups(shard: str) -> Iterator[Part]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f"{shard} is a Parquet file, which needs pip install pyarrow") from error
+    try:
+        with _open(shard) as file:
+            metadata = pyarrow.parquet.read_metadata(file)
+            column = _image_column(metadata.schema.to_arrow_schema())
+    except (pyarrow.ArrowInvalid, OSError):
+        yield Files((Item(shard, error=_DAMAGED),))
+        return
+    if column is None:
+        yield Files((Item(shard, error="the Parquet file has no column of images"),))
+        return
+    first = 0
+    for index in range(metadata.num_row_groups):
+        rows = metadata.row_group(index).num_rows
+        yield RowGroup(shard, column, index, first, rows)
+        first += rows
+
+
+def _image_column(schema: Any) -> str | None:
+    """The column with the files' bytes: one like `datasets.Image`, else one of plain bytes."""
+    from pyarrow import types
+
+    fields = sorted(schema, key=lambda field: field.name != "image")
+    for field in fields:
+        if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            return f"{field.name}.bytes"
+    plain = (types.is_binary, types.is_large_binary)
+    return next(
+        (field.name for field in fields if any(kind(field.type) for kind in plain)),
+        None,
+    )
+
+
+# === Folders ===
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Paths of what may be images, at any depth, in no order."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _walk(os.path.join(folder, entry.name))
+                elif _may_hold_images(entry.name) and entry.is_file():
+                    yield entry.name if folder == "." else os.path.join(folder, entry.name)
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+
+
+def _walk_hub(address: str) -> Iterator[str]:
+    from huggingface_hub import HfFileSystem
+
+    with _hub_errors(address):
+        for path in HfFileSystem().find(address):
+            if _may_hold_images(os.path.basename(path)):
+                yield "hf://" + path
+
+
+def _sorted(paths: Iterable[str]) -> Iterator[str]:
+    """Sort more paths than memory would hold: SQLite keeps them in a temporary file of its own."""
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect("", check_same_thread=False)) as table:
+        table.execute("CREATE TABLE paths (path BLOB PRIMARY KEY) WITHOUT ROWID")
+        table.executemany("INSERT INTO paths VALUES (?)", ((os.fsencode(path),) for path in paths))
+        for (path,) in table.execute("SELECT path FROM paths ORDER BY path"):
+            yield os.fsdecode(path)
+
+
+def _may_hold_images(name: str) -> bool:
+    parquet = name.lower().endswith(".parquet") and not name.startswith(".")
+    return parquet or _looks_like_image(name) is not None
+
+
+def _looks_like_image(name: str) -> bool | None:
+    """True by its suffix, False where only its first bytes can say, None for no image."""
+    if name.startswith("."):
+        return None
+    if suffix_is_image(name):
+        return True
+    # Scanners name files by their UIDs (1.2.840...): what follows the last dot is a number.
+    suffix = os.path.splitext(name)[1]
+    return False if not suffix or suffix[1:].isdigit() else None
+
+
+def _starts_like_dicom(path: str) -> bool:
+    try:
+        with _open(path) as file:
+            return is_dicom(file.read(132))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[IO[bytes]]:
+    """Open a local file, or one on the Hub, of which only what is read is transferred."""
+    if not path.startswith(HUB):
+        with open(path, "rb") as file:
+            yield file
+        return
+    from huggingface_hub import HfFileSystem
+
+    with _hub_errors(path), HfFileSystem().open(path, "rb") as file:
+        yield file
+
+
+def _hub_errors(address: str) -> contextlib.AbstractContextManager[None]:
+    from aihealth.hub import hub_errors
+
+    return hub_errors(address.removeprefix(HUB).partition("@")[0], repo_type="dataset")
