@@ -80,16 +80,13 @@ def evaluate(
     read, answers, unreadable = answer_all(classifier.predict, samples)
 
     labels = np.array([sample.label for sample in read])
-    given = probability_matrix(answers)
     name = title(data, split)
-    block = evaluate_predictions(
+    block = block_of(
+        answers,
         labels,
-        given,
         classifier.classes,
         groups=[sample.group for sample in read],
         sources=[sample.source for sample in read],
-        rejected=np.array([not answer.is_chest_radiograph for answer in answers]),
-        abstained=np.array([answer.abstained for answer in answers]),
         dataset=name,
     )
     block |= {"model": model, "revision": classifier.revision, "unreadable": unreadable}
@@ -98,6 +95,7 @@ def evaluate(
 
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
+        given = probability_matrix(answers)
         figures.write_all(folder / release.FIGURES, labels, given, classifier.classes, dataset=name)
         release.write_json(folder / release.METRICS, block)
     return block
@@ -144,6 +142,28 @@ def answer_all(
             f"none of the {len(samples)} images can be read; {first['file']}: {first['error']}"
         )
     return read, answers, unreadable
+
+
+def block_of(
+    answers: Sequence[Prediction],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    *,
+    groups: Sequence[str] | np.ndarray,
+    sources: Sequence[str] | np.ndarray,
+    dataset: str,
+) -> dict[str, Any]:
+    """A block of `metrics.json` from what a classifier answered, see `evaluate_predictions`."""
+    return evaluate_predictions(
+        labels,
+        probability_matrix(answers),
+        classes,
+        groups=groups,
+        sources=sources,
+        rejected=np.array([not answer.is_chest_radiograph for answer in answers]),
+        abstained=np.array([answer.abstained for answer in answers]),
+        dataset=dataset,
+    )
 
 
 def probability_matrix(answers: Iterable[Prediction]) -> np.ndarray:

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from aihealth import card, export, figures, images, leave_out, metrics, models, release
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
-from aihealth.evaluate import probability_matrix
+from aihealth.evaluate import block_of, probability_matrix
 from aihealth.ood import FeatureDistance
 from aihealth.parallel import in_order
 from aihealth.training import evaluation_batches, three_channels
@@ -281,19 +281,17 @@ def measure(folder: Path, split: Images, name: str, *, draw: bool = False) -> di
     """
     classifier = Classifier(folder, num_threads=1)
     answers = list(in_order(classifier.predict, split.pixels, "measuring"))
-    given = probability_matrix(answers)
     if draw:
+        given = probability_matrix(answers)
         figures.write_all(
             folder / release.FIGURES, split.labels, given, split.classes, dataset=name
         )
-    return metrics.evaluate_predictions(
+    return block_of(
+        answers,
         split.labels,
-        given,
         split.classes,
         groups=split.groups,
         sources=split.sources,
-        rejected=np.array([not answer.is_chest_radiograph for answer in answers]),
-        abstained=np.array([answer.abstained for answer in answers]),
         dataset=name,
     )
 
