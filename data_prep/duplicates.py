@@ -9,7 +9,6 @@ then decide. The result equals the comparison of all pairs, without making it.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -20,7 +19,10 @@ THUMBNAIL = 16
 CORRELATION = 0.99
 _TREE_AXES = 8  # for the tree, which slows down with every axis
 _AXES = 32  # for the first look at what the tree finds
-_CHUNK = 2048
+_LEAF = 32  # points in a leaf of the tree
+_BLOCK = 4096  # points that share a tree
+_CHUNK = 2048  # rows at a time
+_PART = 32_768  # pairs at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,21 +95,30 @@ def _pairs(thumbnails: np.ndarray, correlation: float) -> Iterator[np.ndarray]:
         return
     points = _project(thumbnails)
     reach = np.sqrt(2 - 2 * correlation) + 1e-4  # Rounding must not lose a pair.
-    tree = KDTree(points[:, :_TREE_AXES])
-    for start in range(0, len(points), _CHUNK):
-        # In the tree's own order: points that are near in space are near in memory.
-        chunk = tree.indices[start : start + _CHUNK]
-        found = tree.query_ball_point(points[chunk, :_TREE_AXES], reach, workers=-1)
-        lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-        right = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=lengths.sum())
-        left = np.repeat(chunk, lengths)
-        left, right = left[left < right], right[left < right]
-        for part in range(0, len(left), _CHUNK * 16):
-            a, b = left[part : part + _CHUNK * 16], right[part : part + _CHUNK * 16]
+    for left, right in _neighbours(points[:, :_TREE_AXES], reach):
+        for part in range(0, len(left), _PART):
+            a, b = left[part : part + _PART], right[part : part + _PART]
             near = np.square(points[a] - points[b]).sum(axis=1) < reach**2
             a, b = a[near], b[near]
             a_b = _correlation(thumbnails[a], thumbnails[b]) > correlation
             yield np.stack([a[a_b], b[a_b]], axis=1)
+
+
+def _neighbours(points: np.ndarray, reach: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield index arrays `left`, `right` of points within reach, each pair once.
+
+    Blocks of points that are near in space, each with a tree of its own, meet one another: two
+    trees part branch by branch, and those of far blocks at their roots.
+    """
+    order = KDTree(points, leafsize=_LEAF).indices
+    blocks = [order[start : start + _BLOCK] for start in range(0, len(points), _BLOCK)]
+    trees = [KDTree(points[block], leafsize=_LEAF) for block in blocks]
+    for number, (block, tree) in enumerate(zip(blocks, trees, strict=True)):
+        pairs = tree.query_pairs(reach, output_type="ndarray")
+        yield block[pairs[:, 0]], block[pairs[:, 1]]
+        for other, far_tree in zip(blocks[number + 1 :], trees[number + 1 :], strict=True):
+            found = tree.sparse_distance_matrix(far_tree, reach, output_type="ndarray")
+            yield block[found["i"]], other[found["j"]]
 
 
 def _normalise(thumbnails: np.ndarray) -> np.ndarray:
