@@ -71,6 +71,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
             data=Path(args.data).resolve() if args.data else None,
             rounds=args.rounds or (1 if args.quick else 7),
             quick=args.quick,
+            images=args.images,
         )
         tables = importlib.import_module(f"benchmarks.{name}").run(settings)
     for table in tables:
@@ -93,7 +94,8 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 def options(args: argparse.Namespace) -> list[str]:
     """The options again, for a process of one benchmark."""
-    given = [f"--{key}={getattr(args, key)}" for key in ("work", "model", "data", "rounds", "json")]
+    names = ("work", "model", "data", "rounds", "images", "json")
+    given = [f"--{name}={getattr(args, name)}" for name in names]
     return [text for text in given if not text.endswith("=None")] + ["--quick"] * args.quick
 
 
@@ -111,6 +113,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=int, help="turns of each alternative (default: 7)")
     add("--work", metavar="DIR", help="keep what is drawn and built here between runs")
     add("--json", metavar="DIR", help="write NAME.json for each benchmark here")
+    add("--images", type=int, default=100_000, help="largest folder for growth (default: 100000)")
     add("--quick", action="store_true", help="tiny inputs; the figures mean nothing")
     return parser.parse_args()
 
