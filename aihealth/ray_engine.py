@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aihealth import release
 from aihealth.answers import answer
 from aihealth.archive import Part, parts
 from aihealth.classifier import Classifier
@@ -50,6 +51,8 @@ def rows(
     ray = _import_ray()
     from tqdm.auto import tqdm
 
+    local = release.local_folder(model)
+    model = str(local.resolve()) if local else model
     with _cluster(ray, workers) as size, _sentences(ray):
         batches = _dataset(ray, model, revision, list(inputs), size).iter_batches(
             batch_size=None, batch_format="pyarrow"
@@ -74,11 +77,17 @@ def _dataset(
         # The successor of `max_task_retries` is not there yet; see pyproject.toml.
         warnings.filterwarnings("ignore", message=".*ray_remote_args")
         archive = ray.data.from_items([{"inputs": pickle.dumps(inputs)}], override_num_blocks=1)
-        # Half a core, for otherwise Ray would fuse the two steps into one actor.
-        listed = archive.map_batches(_list, batch_format="pyarrow", batch_size=None, num_cpus=0.5)
+        here = os.getcwd()
+        listed = archive.map_batches(
+            _list,
+            fn_args=(here,),
+            batch_format="pyarrow",
+            batch_size=None,
+            num_cpus=0.5,  # Half a core, for otherwise Ray would fuse the two steps into one actor.
+        )
         return listed.map_batches(
             _Worker,
-            fn_constructor_args=(model, revision),
+            fn_constructor_args=(model, revision, here),
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=1,
@@ -87,10 +96,11 @@ def _dataset(
         )
 
 
-def _list(batch: "pyarrow.Table") -> Iterator["pyarrow.Table"]:
+def _list(batch: "pyarrow.Table", here: str) -> Iterator["pyarrow.Table"]:
     """Yield the parts of an archive as they are asked for."""
     import pyarrow
 
+    _enter(here)
     for part in parts(pickle.loads(batch.column("inputs")[0].as_py())):
         yield pyarrow.table({"part": [pickle.dumps(part)]})
 
@@ -98,7 +108,8 @@ def _list(batch: "pyarrow.Table") -> Iterator["pyarrow.Table"]:
 class _Worker:
     """An actor: the model, loaded once, and one thread."""
 
-    def __init__(self, model: str, revision: str | None) -> None:
+    def __init__(self, model: str, revision: str | None, here: str) -> None:
+        _enter(here)
         self._classifier = Classifier.from_pretrained(model, revision=revision, num_threads=1)
 
     def __call__(self, batch: "pyarrow.Table") -> "pyarrow.Table":
@@ -111,6 +122,12 @@ class _Worker:
     def _answer(self, part: Part) -> list[dict[str, Any]]:
         answers = (answer(self._classifier, item) for item in part.items())
         return [row for row in answers if row is not None]
+
+
+def _enter(folder: str) -> None:
+    """Relative paths mean what they mean to the caller; a machine without the folder has none."""
+    with contextlib.suppress(FileNotFoundError):
+        os.chdir(folder)
 
 
 # === Ray itself ===
@@ -173,6 +190,9 @@ def _sentences(ray: Any) -> Iterator[None]:
             cause = getattr(cause, "cause", None) or cause.__cause__
         if cause is not None:
             raise UserError(str(cause)) from None
+        if getattr(error, "actor_init_failed", False):
+            *_, last = str(error).strip().splitlines()
+            raise UserError(f"a worker could not start: {last}") from error
         if isinstance(error, (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)):
             raise UserError(
                 f"a worker died {_TRIES + 1} times over the same images: a file breaks the "

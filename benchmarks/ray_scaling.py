@@ -15,40 +15,52 @@ from benchmarks.harness import ROOT, Row, Settings, Table, alternate, environmen
 
 def run(settings: Settings) -> list[Table]:
     """Each run starts Ray afresh; its start is not part of the rates."""
+    written = _one_process(settings)
     try:
         import ray  # noqa: F401
     except ImportError:
-        skipped = Row("two workers", note='skipped: pip install "ray[data]"')
-        return [Table("archive on Ray", "images/s", [skipped], "x1.7")]
-    return [_scaling(settings), _memory(settings), _rows_written(settings)]
+        written.rows.append(Row("two workers", note='skipped: pip install "ray[data]"'))
+        return [written]
+    return [_scaling(settings), _memory(settings), written]
 
 
 def _scaling(settings: Settings) -> Table:
+    from aihealth import ray_engine
     from aihealth.archive import FILES
 
     count = 640 if settings.quick else 2000
     folder = mixed_folder(settings, count)
-    before: list[float] = []
+    warm = 4 * FILES  # The first parts pay for loading the model; after them all workers are at it.
+    busy: list[float] = []
+    spent: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
 
     def rate(workers: int) -> float:
-        from aihealth import ray_engine
-
-        before.append(_busy())
-        times = [
-            time.perf_counter()
-            for _ in ray_engine.rows(str(settings.model), None, [str(folder)], workers)
-        ]
-        # The first parts pay for loading the model; after them both workers are at it.
-        warm = 4 * FILES
-        return (count - warm) / (times[-1] - times[warm - 1])
+        busy.append(_busy())
+        marks = []
+        answers = ray_engine.rows(str(settings.model), None, [str(folder)], workers)
+        for number, _ in enumerate(answers, 1):
+            if number in (warm, count):
+                marks.append((time.perf_counter(), *_processor_seconds()))
+        wall, scoring, rest = (after - before for before, after in zip(*marks, strict=True))
+        spent[workers].append((1000 * scoring / (count - warm), rest / wall))
+        return (count - warm) / wall
 
     values = alternate(
         {"two workers": lambda: rate(2), "one worker": lambda: rate(1)},
         settings.rounds,
         warm_up=False,
     )
-    share = round(statistics.median(before), 2)
-    checks = {"share of the cores that others used before each run, median": share}
+    one, two = (statistics.median(scoring for scoring, _ in spent[n]) for n in (1, 2))
+    rest = statistics.median(rest for _, rest in spent[2])
+    checks = {
+        "share of the cores that others used before each run, median": statistics.median(busy),
+        "ms of processor time an image, by one worker": one,
+        "ms of processor time an image, by each of two": two,
+        "cores that all else of Ray keeps busy": rest,
+        # Other programs distort the rates on busy cores, but hardly what these are made of.
+        "ratio to expect on two cores that nothing else uses": (2 - rest) * one / two,
+    }
+    checks = {key: round(value, 3) for key, value in checks.items()}
     table = rows(values, larger_is_better=True)
     return Table(f"{count} mixed files on Ray", "images/s", table, "x1.7", checks)
 
@@ -56,14 +68,9 @@ def _scaling(settings: Settings) -> Table:
 def _memory(settings: Settings) -> Table:
     """Driver, Ray's own processes and two workers, with the memory that they share."""
     few = 64 if settings.quick else 2000
-    film = png_file(settings)
     peaks = {}
     for count in (10 * few, few):
-        folder = settings.work / f"same-{count}"
-        folder.mkdir(exist_ok=True)
-        for index in range(count):
-            if not (folder / f"{index:07d}.png").exists():
-                os.link(film, folder / f"{index:07d}.png")
+        folder = _same_files(settings, count)
         command = [sys.executable, "-m", "aihealth", "predict", "--model", str(settings.model)]
         command += ["--data", str(folder), "--out", str(settings.work / "rows.parquet")]
         for engine in (["--engine", "ray", "--workers", "2"], ["--engine", "local"]):
@@ -80,34 +87,52 @@ def _memory(settings: Settings) -> Table:
     return Table("peak memory of all processes together", "MB", table)
 
 
-def _rows_written(settings: Settings) -> Table:
-    """What the one process that collects the rows can take, without any worker."""
+def _one_process(settings: Settings) -> Table:
+    """What is not divided among workers: finding the files and writing the rows."""
     import pickle
 
     from aihealth.answers import Parquet, output, row
-    from aihealth.archive import FILES
+    from aihealth.archive import FILES, parts
     from aihealth.classifier import Classifier
 
     classifier = Classifier(settings.model)
     prediction = classifier.predict(png_file(settings))
-    parts = 50 if settings.quick else 2000
+    rounds = 50 if settings.quick else 2000
     part = pickle.dumps([row(f"/archive/{i:09d}.png", prediction, None) for i in range(FILES)])
+    folder = _same_files(settings, 640 if settings.quick else 20000)
 
-    def rate() -> float:
+    def write() -> float:
         start = time.perf_counter()
         with output(str(settings.work / "rows.parquet"), "wb") as file:
             table = Parquet(file, classifier.classes, {})
-            for _ in range(parts):
+            for _ in range(rounds):
                 for answer in pickle.loads(part):
                     table.row(answer)
             table.end()
             table.close()
-        return parts * FILES / (time.perf_counter() - start)
+        return rounds * FILES / (time.perf_counter() - start)
 
-    table = rows(alternate({"rows to Parquet": rate}, settings.rounds), larger_is_better=True)
-    size = (settings.work / "rows.parquet").stat().st_size / (parts * FILES)
-    checks = {"bytes a row, with the same answer in all": round(size, 2)}
-    return Table("rows that the collecting process takes", "rows/s", table, checks=checks)
+    def find() -> float:
+        start = time.perf_counter()
+        found = sum(len(pickle.dumps(part)) > 0 for part in parts([str(folder)]))
+        return found * FILES / (time.perf_counter() - start)
+
+    values = alternate({"answers written to Parquet": write, "files found": find}, settings.rounds)
+    table = rows(values, larger_is_better=True)
+    for line in table:
+        line.ratio = None
+    return Table("what one process does for all workers", "/s", table)
+
+
+def _same_files(settings: Settings, count: int) -> Path:
+    """A folder with one film under many names."""
+    folder = settings.work / f"same-{count}"
+    folder.mkdir(exist_ok=True)
+    film = png_file(settings)
+    for index in range(count):
+        if not (folder / f"{index:07d}.png").exists():
+            os.link(film, folder / f"{index:07d}.png")
+    return folder
 
 
 # === Processes of Linux ===
@@ -124,6 +149,23 @@ def _busy() -> float:
     time.sleep(1)
     total, idle = (b - a for a, b in zip(before, ticks(), strict=True))
     return 1 - idle / total
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Of the workers, and of this process and all else that it started."""
+    scoring = rest = 0.0
+    for pid in _family(os.getpid()):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        if command.startswith("ray::") and "_Worker" in command:
+            scoring += used
+        else:
+            rest += used
+    return scoring, rest
 
 
 def _peak(command: list[str]) -> float:

@@ -116,6 +116,11 @@ def test_files_folders_and_parquet_give_the_same_bytes(model, films, tmp_path):
     both(model, [str(path) for path in inputs], tmp_path, failed=2)
 
 
+def test_relative_paths_mean_the_same_to_all_processes(model, films, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    both(os.path.relpath(model), ["films"], tmp_path, failed=1)
+
+
 def test_a_dataset_repo_gives_the_same_bytes(model, hub, repo_id, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.token)
     words = ["--data", str(make_dataset(tmp_path / "prepared")), "--repo-id", repo_id]
@@ -165,6 +170,11 @@ def test_a_file_that_kills_every_worker_is_one_sentence(model, films):
 def test_what_the_list_of_files_meets_is_one_sentence(model, tmp_path):
     with pytest.raises(UserError, match="has no images in it"):
         list(ray_engine.rows(model, None, [str(tmp_path)]))
+
+
+def test_a_worker_that_cannot_open_the_model_says_why(films, tmp_path):
+    with pytest.raises(UserError, match=r"a worker could not start: .*is not a release"):
+        list(ray_engine.rows(str(tmp_path), None, [str(films)]))
 
 
 def test_without_a_cluster_ray_is_started_and_leaves_nothing(model, films, tmp_path, monkeypatch):
