@@ -15,17 +15,20 @@ several times. The run's folder holds `checkpoint/` (go on with `--resume`) and,
 `release/`: file for file what the model repo on the Hub will hold. Publish it with
 
     python push_to_hub.py model --release runs/compact/release --repo-id ORG/NAME
+
+`--stream` reads a dataset repo that fits neither memory nor disk as training goes on. Several
+processes or machines train together with KERAS_BACKEND=jax: docs/training-at-scale.md says how.
 """
 
 import argparse
 import functools
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from aihealth import distribution
 from aihealth.errors import UserError, run_cli
 
 # What each architecture is trained with, unless an option says otherwise. `baseline` is the
@@ -62,41 +65,68 @@ WARM_UP = 40  # steps
 def main() -> None:
     """Load, build, train, release."""
     args = parse_arguments()
+    cluster = distribution.Cluster.from_environment()
     run = Path(args.out)
-    check_output(run, args.resume)
-
+    check_output(run, args.resume, cluster.first)
+    with distribution.joined(cluster):
+        trained = train(args, run, cluster)
     import keras
 
-    from aihealth import data, export, finishing, leave_out, models, training
+    if keras.backend.backend() == "tensorflow":
+        write_release(args, run, *trained)
+    elif cluster.first:
+        distribution.go_on_with_tensorflow()
+
+
+def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) -> tuple:
+    """Load, build and train: the model, the data, what is known of the run, the augmentation."""
+    import keras
+    import tensorflow as tf
+
+    from aihealth import checkpoint, data, export, leave_out, models, streaming, training
 
     answers = args.left_out_answers
     unseen = leave_out.Answers.load(answers) if answers else None
-
+    say = print if cluster.first else lambda *_: None
     keras.utils.set_random_seed(args.seed)
+    tf.random.set_seed(args.seed + cluster.index)  # Each process augments in its own way.
     use_the_machine()
-    started = time.time()
 
     # === Data ===
     augment, margin = augmentation(args.augment, args.size)
-    splits = data.load(args.data, args.size, round(args.size * margin), leave_out=args.leave_out)
-    train, validation = splits["train"], splits["validation"]
-    print(
-        f"{len(train)} images to train on, {len(validation)} to validate, {len(splits['test'])} "
-        f"to test; {', '.join(train.classes)}; from {', '.join(sorted(set(train.sources)))}"
+    train_size = round(args.size * margin)
+    if args.stream:
+        splits = streaming.load(args.data, args.size, args.hold, args.seed)
+        counts = streaming.count(args.data)
+        images, sources = sum(counts.values()), {source for _, source in counts}
+    else:
+        splits = data.load(args.data, args.size, train_size, leave_out=args.leave_out)
+        images, sources = len(splits["train"]), set(splits["train"].sources)
+    classes, validation = splits["train"].classes, splits["validation"]
+    say(
+        f"{images} images to train on, {len(validation)} to validate, {len(splits['test'])} "
+        f"to test; {', '.join(classes)}; from {', '.join(sorted(sources))}"
     )
 
     # === Model ===
-    steps_per_epoch = args.steps or max(1, len(train) // args.batch_size)
+    devices = distribution.device_count()
+    if args.batch_size % (2 * cluster.processes) or args.batch_size % devices:
+        raise UserError(
+            f"--batch-size {args.batch_size}: {cluster.processes} processes with {devices} devices "
+            "need an even number of images each, and equally many"
+        )
+    steps_per_epoch = args.steps or max(1, images // args.batch_size)
     settings = {
         name: getattr(args, name) for name in ("arch", "seed", "freeze", *RECIPES["compact"])
     }
-    settings |= {"images": len(train), "steps": steps_per_epoch}
-    average = training.WeightAverage(args.average)
+    settings |= {"images": images, "steps": steps_per_epoch}
+    average = checkpoint.WeightAverage(args.average)
     if args.resume:
-        model, progress = training.restore(run, average, settings)
-        print(f"resuming after epoch {progress.epoch} of {args.epochs}")
+        model, progress = checkpoint.restore(run, average, settings)
+        within = f" and step {progress.step}" if progress.step else ""
+        say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
     else:
-        model = models.build(args.arch, args.size, len(train.classes), args.weights)
+        model = models.build(args.arch, args.size, len(classes), args.weights)
         models.freeze(model, args.freeze)
         if args.arch not in models.ARCHITECTURES:
             export.to_tf_keras(model)  # An architecture that cannot be released is refused now.
@@ -105,32 +135,64 @@ def main() -> None:
             loss="categorical_crossentropy",
             metrics=["accuracy"],
         )
-        progress = training.Progress(settings=settings)
-    print(f"{args.arch}: {model.count_params():,} parameters, input {args.size} px")
+        progress = checkpoint.Progress(settings=settings)
+    at = (settings, progress.epoch, progress.step, validation.labels.tolist())
+    distribution.check_agreement("options, data and checkpoint", at, cluster)
+    say(f"{args.arch}: {model.count_params():,} parameters, input {args.size} px")
 
     # === Training ===
-    checkpoint = training.Checkpoint(run, average, progress, args.patience)
-    model.fit(
-        training.training_batches(
-            train,
-            augment,
-            weights=training.sampling_weights(train, args.balance),
-            batch_size=args.batch_size,
-            steps=range(progress.epoch * steps_per_epoch, args.epochs * steps_per_epoch),
-            smoothing=args.smoothing,
-            seed=args.seed,
-        ),
-        initial_epoch=progress.epoch,
-        epochs=args.epochs,
-        steps_per_epoch=steps_per_epoch,
-        validation_data=training.evaluation_batches(validation, args.batch_size),
-        callbacks=[average, checkpoint],
-        shuffle=False,  # the draws are random already
-        verbose="auto" if os.isatty(1) else 2,
-    )
-    checkpoint.use_best()
+    if not progress.finished(args.epochs, args.patience):
+        progress.backend, streams = keras.backend.backend(), progress.streams
+        progress.processes = cluster.processes
+        stream = None
+        if args.stream:
+            if streams and len(streams) != cluster.processes:
+                say("another number of processes than before: the pass over the data starts again")
+                streams = []
+            stream = streaming.Stream(
+                args.data,
+                train_size,
+                args.batch_size // cluster.processes,
+                weights=streaming.loss_weights(counts, args.balance),
+                seed=args.seed,
+                cluster=cluster,
+                position=streams[cluster.index] if streams else None,
+                buffer=args.buffer,
+            )
+        saver = checkpoint.Checkpoint(
+            run, average, progress, args.patience, args.save_every, cluster, stream
+        )
 
-    # === Release ===
+    # What is left of an epoch that was cut short, then whole epochs.
+    while not progress.finished(args.epochs, args.patience):
+        begun = progress.epoch * steps_per_epoch + progress.step
+        if stream:
+            batches = training.streamed_batches(
+                stream, augment, classes=len(classes), smoothing=args.smoothing
+            )
+        else:
+            batches = training.training_batches(
+                splits["train"],
+                augment,
+                weights=training.sampling_weights(splits["train"], args.balance),
+                batch_size=args.batch_size,
+                steps=range(begun, args.epochs * steps_per_epoch),
+                smoothing=args.smoothing,
+                seed=args.seed,
+                rows=cluster.rows(args.batch_size),
+            )
+        model.fit(
+            batches,
+            initial_epoch=progress.epoch,
+            epochs=progress.epoch + 1 if progress.step else args.epochs,
+            steps_per_epoch=steps_per_epoch - progress.step,
+            validation_data=training.evaluation_batches(
+                validation, args.batch_size, cluster, devices
+            ),
+            callbacks=[average, saver],
+            shuffle=False,  # the draws are random already
+            verbose=0 if not cluster.first else "auto" if os.isatty(1) else 2,
+        )
     facts = {
         "seed": args.seed,
         "epochs": progress.epoch,
@@ -138,11 +200,31 @@ def main() -> None:
         "seconds": progress.seconds,
         "settings": settings,
         "starting_weights": args.weights,
-        "seconds_in_this_process": round(time.time() - started),
+        "backend": progress.backend,
+        "processes": progress.processes,
     }
+    if args.stream:
+        facts["streamed_images"] = images
+    return model, splits, progress.history, facts, augment, unseen
+
+
+def write_release(
+    args: argparse.Namespace,
+    run: Path,
+    model: object,
+    splits: dict,
+    history: dict,
+    facts: dict,
+    augment: Callable,
+    unseen: object,
+) -> None:
+    """From the weights of the best epoch to the release folder."""
+    from aihealth import checkpoint, finishing
+
+    checkpoint.use_best(run, model)
     folder = run / "release"
     finishing.write_release(
-        folder, model, splits, args.arch, args.data, progress.history, facts, augment, unseen
+        folder, model, splits, args.arch, args.data, history, facts, augment, unseen
     )
     print(
         f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
@@ -156,6 +238,8 @@ def augmentation(name: str, size: int) -> tuple[Callable, float]:
     """What happens to training images, and how much larger than `size` they are read for it."""
     from aihealth import augment, training
 
+    if name == "none":
+        return training.no_augmentation, 1.0
     if name == "original":
         return training.original_augmentation, 1.0
     strength = getattr(augment, name.upper())
@@ -185,16 +269,24 @@ def use_the_machine() -> None:
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # Saving warns of metrics that were never compiled.
-    if tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_physical_devices("GPU")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        tf.config.set_visible_devices([], "GPU")  # TensorFlow feeds; the memory is JAX's.
+        gpus = jax.default_backend() != "cpu"
+    if gpus:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
-def check_output(run: Path, resume: bool) -> None:
+def check_output(run: Path, resume: bool, writes: bool = True) -> None:
     """Say now, not after an hour, that the output cannot be written."""
     if (run / "release").exists():
         raise UserError(f"--out {run} holds a release already; choose another folder")
     if (run / "checkpoint").exists() and not resume:
         raise UserError(f"--out {run} holds a checkpoint; add --resume or choose another folder")
+    if not writes:
+        return
     run.mkdir(parents=True, exist_ok=True)
     probe = run / ".write-test"
     probe.touch()
@@ -232,6 +324,19 @@ def parse_arguments() -> argparse.Namespace:
         metavar="left_out.npz",
         help="of `python -m aihealth leave-out`: calibrate on it too, and show it in the card",
     )
+    add(
+        "--stream",
+        action="store_true",
+        help="read the training images as they are needed; --data are dataset repos or folders of "
+        "Parquet files; memory stays flat however many images there are",
+    )
+    add("--hold", type=int, default=4000, metavar="IMAGES",
+        help="with --stream: images of each split, at most, to validate, calibrate and test on "
+        "(default: 4000)")  # fmt: skip
+    add("--buffer", type=int, default=1000, metavar="IMAGES",
+        help="with --stream: among so many the next one is drawn (default: 1000)")  # fmt: skip
+    add("--save-every", type=int, default=1000, metavar="STEPS",
+        help="checkpoints within an epoch, besides one after it (default: 1000)")  # fmt: skip
     add("--seed", type=int, default=1337)
     add(
         "--freeze",
@@ -247,7 +352,7 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--batch-size", type=int, help="even")
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
-    recipe.add_argument("--augment", choices=("heavy", "medium", "light", "original"))
+    recipe.add_argument("--augment", choices=("heavy", "medium", "light", "original", "none"))
     recipe.add_argument("--balance", type=float,
         help="0 draws images equally often, 1 pairs of class and source; classes are balanced "
         "above 0")  # fmt: skip
@@ -263,6 +368,10 @@ def parse_arguments() -> argparse.Namespace:
         args.size = 224  # what the networks of keras.applications were made for
     if args.batch_size < 2 or args.batch_size % 2:
         raise UserError(f"--batch-size {args.batch_size}: an even number is needed")
+    if args.stream and args.leave_out:
+        raise UserError("--leave-out needs all images in memory: leave out --stream")
+    if min(args.hold, args.buffer, args.save_every) < 1:
+        raise UserError("--hold, --buffer and --save-every must be at least 1")
     if args.size < 32 or args.epochs < 1:
         raise UserError("--size must be at least 32 and --epochs at least 1")
     return args

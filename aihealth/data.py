@@ -150,8 +150,13 @@ def open_splits(root: str) -> dict[str, Any]:
 def fingerprint(root: str) -> str:
     """Digest of a dataset: the same for the same images, labels and splits.
 
-    For a folder that of its manifest, for a repo its commit.
+    For a prepared folder that of its manifest, for one of Parquet files that of their names and
+    sizes, for a repo its commit.
     """
+    shards = sorted(Path(root).rglob("*.parquet")) if os.path.isdir(root) else []
+    if shards:
+        said = [(str(path.relative_to(root)), path.stat().st_size) for path in shards]
+        return hashlib.sha256(repr(said).encode()).hexdigest()
     if os.path.isdir(root):
         from data_prep.manifest import dataset_fingerprint
 

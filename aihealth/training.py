@@ -1,25 +1,16 @@
-"""Feeding, averaging and checkpointing: what `train.py` hands to `model.fit`."""
+"""Feeding: how often each image is drawn, and batches for `model.fit`.
 
-import dataclasses
-import shutil
-import time
+Runs on TensorFlow, on the CPU, whatever Keras' backend.
+"""
+
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from aihealth import release
 from aihealth.data import Images
-from aihealth.errors import UserError
-
-CHECKPOINT = "checkpoint"
-_STATE = "state.json"
-
-
-# === Feeding ===
+from aihealth.distribution import Cluster
+from aihealth.streaming import Stream
 
 
 def sampling_weights(images: Images, balance: float) -> np.ndarray:
@@ -53,6 +44,7 @@ def training_batches(
     steps: range,
     smoothing: float,
     seed: int,
+    rows: slice = slice(None),
 ) -> tf.data.Dataset:
     """Endless shuffling without Python: step number -> drawn indices -> augmented batch.
 
@@ -65,19 +57,20 @@ def training_batches(
             resumes draws what it would have drawn.
         smoothing: label smoothing, 0..1.
         seed: of the draws.
+        rows: of each batch, where several processes share it: what is drawn does not depend on
+            their number. How it is augmented does.
 
     Returns:
         Batches of `(b, size, size, 3)` grey levels 0..255 and one-hot `(b, classes)` labels.
     """
     with tf.device("CPU"):
         pixels = tf.constant(images.pixels)
-        labels = tf.one_hot(images.labels, len(images.classes))
-        labels = labels * (1 - smoothing) + smoothing / len(images.classes)
+        labels = one_hot(images.labels, len(images.classes), smoothing)
         cumulative = tf.constant(np.cumsum(weights), tf.float64)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draw = tf.random.stateless_uniform([batch_size], [seed, step], dtype=tf.float64)
-        index = tf.minimum(tf.searchsorted(cumulative, draw), len(images) - 1)
+        index = tf.minimum(tf.searchsorted(cumulative, draw), len(images) - 1)[rows]
         return three_channels(augment(tf.gather(pixels, index))), tf.gather(labels, index)
 
     return (
@@ -87,16 +80,71 @@ def training_batches(
     )
 
 
-def evaluation_batches(images: Images, batch_size: int) -> tf.data.Dataset:
-    """The images as they are, in order, in batches of grey levels and one-hot labels."""
-    labels = tf.one_hot(images.labels, len(images.classes))
-    pairs = tf.data.Dataset.from_tensor_slices((images.pixels[..., None], labels))
-    return pairs.batch(batch_size).map(lambda x, y: (three_channels(tf.cast(x, tf.float32)), y))
+def streamed_batches(
+    stream: Stream, augment: Callable[[tf.Tensor], tf.Tensor], *, classes: int, smoothing: float
+) -> tf.data.Dataset:
+    """As `training_batches`, from a stream; a third element weighs each image's loss."""
+    rows, side = stream.batch_size, stream.side
+    signature = (
+        tf.TensorSpec((rows, side, side), tf.uint8),
+        tf.TensorSpec((rows,), tf.int32),
+        tf.TensorSpec((rows,), tf.float32),
+    )
+    return (
+        tf.data.Dataset.from_generator(stream.batches, output_signature=signature)
+        .map(
+            lambda pixels, labels, weights: (
+                three_channels(augment(pixels)),
+                one_hot(labels, classes, smoothing),
+                weights,
+            ),
+            num_parallel_calls=2,
+            deterministic=True,
+        )
+        .prefetch(2)
+    )
+
+
+def evaluation_batches(
+    images: Images, batch_size: int, cluster: Cluster | None = None, devices: int = 1
+) -> tf.data.Dataset:
+    """The images as they are, in order, in batches of grey levels and one-hot labels.
+
+    Where several devices share each batch, the last `len(images) % devices` are left out.
+
+    Args:
+        images: at the model's input size.
+        batch_size: images a batch, of all processes together.
+        cluster: the processes that share each batch; each gets its own rows.
+        devices: of all processes together; they get equally many rows.
+    """
+    cluster = cluster or Cluster()
+    if devices > 1:
+        kept = len(images) - len(images) % devices
+        starts = range(0, kept, batch_size)
+        batches = [np.arange(kept)[start : start + batch_size] for start in starts]
+        images = images.subset(np.concatenate([rows[cluster.rows(len(rows))] for rows in batches]))
+    pairs = tf.data.Dataset.from_tensor_slices(
+        (images.pixels[..., None], one_hot(images.labels, len(images.classes)))
+    )
+    return pairs.batch(batch_size // cluster.processes).map(
+        lambda x, y: (three_channels(tf.cast(x, tf.float32)), y)
+    )
+
+
+def one_hot(labels: np.ndarray | tf.Tensor, classes: int, smoothing: float = 0.0) -> tf.Tensor:
+    """`(n,)` integers to float32 `(n, classes)`, smoothed (Szegedy et al., CVPR 2016)."""
+    return tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
 def three_channels(grey: tf.Tensor) -> tf.Tensor:
     """`(n, h, w, 1)` to `(n, h, w, 3)`, as models take images."""
     return tf.repeat(grey, 3, axis=-1)
+
+
+def no_augmentation(images: tf.Tensor) -> tf.Tensor:
+    """uint8 `(n, s, s)` to float32 `(n, s, s, 1)`, as they are."""
+    return tf.cast(images[..., None], tf.float32)
 
 
 def original_augmentation(images: tf.Tensor) -> tf.Tensor:
@@ -125,162 +173,3 @@ def original_augmentation(images: tf.Tensor) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-
-
-# === Averaging and checkpoints ===
-
-
-class WeightAverage(keras.callbacks.Callback):
-    """Exponential moving average of all weights, used whenever the model is evaluated.
-
-    Batch normalisation's statistics are averaged with the weights that they belong to, which the
-    optimisers' own `use_ema` leaves out.
-    """
-
-    def __init__(self, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.average: list[tf.Variable] = []
-        self.current: list[np.ndarray] = []
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Start from the model's weights, unless a checkpoint gave an average."""
-        self._weights = [w.value for w in self.model.weights if "float" in w.dtype]
-        if not self.average:
-            self.average = [tf.Variable(w, trainable=False) for w in self._weights]
-        self._update = tf.function(self._update_all)
-
-    def _update_all(self, momentum: tf.Tensor) -> None:
-        for average, weight in zip(self.average, self._weights, strict=True):
-            average.assign_sub((1.0 - momentum) * (average - tf.convert_to_tensor(weight)))
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Move the average towards the weights; faster while there were few steps."""
-        if not self.momentum:
-            return  # The average is the weights, taken when it is asked for.
-        step = float(self.model.optimizer.iterations.numpy())
-        self._update(tf.constant(min(self.momentum, (1 + step) / (10 + step)), tf.float32))
-
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        """Evaluate the average."""
-        if not self.momentum:
-            self._update(tf.constant(0.0))
-        self.current = [w.numpy() for w in self._weights]
-        self._assign([average.numpy() for average in self.average])
-
-    def on_test_end(self, logs: dict | None = None) -> None:
-        """Train on from where training was."""
-        self._assign(self.current)
-
-    def use_average(self) -> None:
-        """Leave the average in the model."""
-        self._assign([average.numpy() for average in self.average])
-
-    def _assign(self, values: list[np.ndarray]) -> None:
-        for weight, value in zip(self._weights, values, strict=True):
-            weight.assign(value)
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run is; `state.json` of its checkpoint."""
-
-    epoch: int = 0
-    best: float = float("inf")
-    best_epoch: int = 0
-    seconds: float = 0.0
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Saves everything that a run needs to go on after each epoch, and the best weights so far.
-
-    A checkpoint is written beside the old one and then takes its name, so a kill leaves the old
-    one or the new one.
-    """
-
-    def __init__(
-        self, run: Path, average: WeightAverage, progress: Progress, patience: int
-    ) -> None:
-        super().__init__()
-        self.run, self.average, self.progress, self.patience = run, average, progress, patience
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock."""
-        self._started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save; stop after `patience` epochs without a lower validation loss."""
-        logs = logs or {}
-        progress = self.progress
-        progress.epoch = epoch + 1
-        logs = {**logs, "seconds": time.monotonic() - self._started}
-        progress.seconds = round(progress.seconds + logs["seconds"], 1)
-        for name, value in logs.items():
-            progress.history.setdefault(name, []).append(round(float(value), 6))
-        loss = logs.get("val_loss", logs["loss"])
-        improved = loss < progress.best
-        if improved:
-            progress.best, progress.best_epoch = float(loss), epoch + 1
-        old, new = self.run / CHECKPOINT, self.run / f"{CHECKPOINT}.part"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        self.model.save(new / "model.keras")
-        np.savez(new / "average.npz", *[value.numpy() for value in self.average.average])
-        if improved:
-            shutil.copy(new / "average.npz", new / "best.npz")
-        else:
-            shutil.copy(old / "best.npz", new / "best.npz")
-        release.write_json(new / _STATE, dataclasses.asdict(progress))
-        if old.exists():
-            previous = self.run / f"{CHECKPOINT}.old"
-            shutil.rmtree(previous, ignore_errors=True)
-            old.rename(previous)
-            new.rename(old)
-            shutil.rmtree(previous)
-        else:
-            new.rename(old)
-        if progress.epoch - progress.best_epoch >= self.patience:
-            print(f"no lower validation loss for {self.patience} epochs: stopped")
-            self.model.stop_training = True
-
-    def use_best(self) -> None:
-        """Leave the average of the best epoch in the model."""
-        with np.load(self.run / CHECKPOINT / "best.npz", allow_pickle=False) as arrays:
-            values = [arrays[name] for name in arrays.files]
-        for variable, value in zip(self.average.average, values, strict=True):
-            variable.assign(value)
-        self.average.use_average()
-
-
-def restore(
-    run: Path, average: WeightAverage, settings: dict[str, Any]
-) -> tuple[keras.Model, Progress]:
-    """Read the checkpoint of a run.
-
-    Args:
-        run: the run's folder.
-        average: filled from the checkpoint.
-        settings: the command's settings, which must be those of the checkpoint.
-
-    Raises:
-        UserError: there is no checkpoint, or it belongs to another command.
-    """
-    folder, old = run / CHECKPOINT, run / f"{CHECKPOINT}.old"
-    if not folder.exists() and old.exists():  # A kill between two renames.
-        old.rename(folder)
-    state = release.read_json(
-        folder / _STATE, missing=f"--resume: {run} has no checkpoint; start without --resume"
-    )
-    progress = Progress(**state)
-    for name, value in settings.items():
-        if progress.settings.get(name) != value:
-            raise UserError(
-                f"--resume: the checkpoint in {run} was made with {name} "
-                f"{progress.settings.get(name)}, not {value}; use the same options"
-            )
-    model = keras.saving.load_model(folder / "model.keras")
-    with np.load(folder / "average.npz", allow_pickle=False) as arrays:
-        average.average = [tf.Variable(arrays[name], trainable=False) for name in arrays.files]
-    return model, progress

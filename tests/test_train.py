@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aihealth import data, release, training
+from aihealth import checkpoint, data, release, training
 from aihealth.errors import UserError
 from aihealth.release import ReleaseConfig
 
@@ -235,7 +235,7 @@ def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
 
     out, _ = trained
     shutil.copytree(out / "checkpoint", tmp_path / "checkpoint.old")
-    _, progress = training.restore(tmp_path, training.WeightAverage(0.9), {"seed": 1337})
+    _, progress = checkpoint.restore(tmp_path, checkpoint.WeightAverage(0.9), {"seed": 1337})
     assert progress.epoch == 3
     assert (tmp_path / "checkpoint" / "best.npz").exists()
 

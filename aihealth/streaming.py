@@ -1,0 +1,247 @@
+"""Training data that fits neither memory nor disk: sharded Parquet, read as it is needed.
+
+A dataset repo, or a folder of Parquet files with the same columns, is read by `datasets` in
+streaming mode: row groups in random order, through a shuffle buffer, over and over. Memory holds
+the buffer, a few row groups and a bounded sample of each split, however long the dataset is.
+"""
+
+import collections
+import concurrent.futures
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from aihealth import images
+from aihealth.data import SPLITS, Images
+from aihealth.distribution import Cluster
+from aihealth.errors import UserError, first_line
+from data_prep.scan import DRAWN_TEXT
+
+COLUMNS = ("image", "label", "source", "group")
+BUFFER = 1000  # encoded images among which the next ones are drawn
+
+
+class Stream:
+    """The training split, endless and shuffled, for one of several processes.
+
+    Args:
+        roots: dataset repo ids, or folders of Parquet files.
+        side: of the images, pixels.
+        batch_size: images a batch of this process.
+        weights: of each image's loss, per `(label, source)`.
+        seed: of the order; all processes need the same.
+        cluster: the processes that share the data. Each reads its own shards where their number
+            allows it, otherwise each reads all and takes its share of the images.
+        position: where to go on, as `position` was in an earlier run; by default from the start.
+            Some images that waited in the buffer are then left until the next pass, and a few
+            come twice; `datasets` does not keep the buffer.
+        buffer: images in the shuffle buffer.
+
+    Attributes:
+        position: after the last batch that `consumed` was told of.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[str],
+        side: int,
+        batch_size: int,
+        *,
+        weights: dict[tuple[int, str], float],
+        seed: int,
+        cluster: Cluster,
+        position: dict[str, Any] | None = None,
+        buffer: int = BUFFER,
+    ) -> None:
+        from datasets.distributed import split_dataset_by_node
+
+        self.side, self.batch_size, self._weights = side, batch_size, weights
+        self.position = position or {"pass": 0, "dataset": None}
+        self._dataset = split_dataset_by_node(
+            _shuffled(roots, "train", seed, buffer), cluster.index, cluster.processes
+        )
+        # `model.fit` takes batches some time after they are read, and in another thread.
+        self._ahead: collections.deque[dict[str, Any]] = collections.deque()
+        self._reading = threading.Lock()
+
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """From `position` on: uint8 `(b, side, side)`, labels `(b,)` and loss weights `(b,)`."""
+        with self._reading, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            self._ahead.clear()
+            decoded = _decoded(self._examples(), self.side, pool, self.batch_size)
+            while True:
+                batch = list(itertools.islice(decoded, self.batch_size))
+                pixels, rows = zip(*batch, strict=True)
+                keys = [(row["label"], row["source"]) for row in rows]
+                self._ahead.append(rows[-1]["position"])
+                yield (
+                    np.stack(pixels),
+                    np.array([label for label, _ in keys], np.int32),
+                    np.array([self._weights[key] for key in keys], np.float32),
+                )
+
+    def consumed(self) -> None:
+        """Say that the next batch was trained on."""
+        self.position = self._ahead.popleft()
+
+    def _examples(self) -> Iterator[dict[str, Any]]:
+        state = self.position["dataset"]
+        for number in itertools.count(self.position["pass"]):
+            self._dataset.set_epoch(number)
+            self._dataset.load_state_dict(state)
+            found = 0
+            for found, row in enumerate(self._dataset, 1):  # noqa: B007
+                row["position"] = {"pass": number, "dataset": self._dataset.state_dict()}
+                yield row
+            if not found and state is None:
+                raise UserError("--stream: a process has no images; use fewer processes")
+            state = None
+
+
+def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Images]:
+    """A random sample of each split, in memory: to validate, calibrate and test on.
+
+    Args:
+        roots: dataset repo ids, or folders of Parquet files.
+        size: side of the square that the images are brought to, pixels.
+        hold: images of each split at most; of smaller splits all.
+        seed: of the choice.
+
+    Raises:
+        UserError: no such dataset, a split missing, or not the columns `image` and `label`.
+    """
+    samples = {}
+    for split in SPLITS:
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            dataset = _shuffled(roots, split, seed, BUFFER)
+            classes = dataset.features["label"].names
+            found = list(itertools.islice(_decoded(iter(dataset), size, pool, 64), hold))
+        if not found:
+            raise UserError(f"--data {', '.join(roots)} has no {split} images that can be read")
+        pixels, rows = zip(*found, strict=True)
+        samples[split] = Images(
+            np.stack(pixels),
+            np.array([row["label"] for row in rows], np.int64),
+            classes,
+            np.array([row["source"] for row in rows], str),
+            np.array([row["group"] for row in rows], str),
+            sum(row["drawn"] for row in rows),
+        )
+    return samples
+
+
+def count(roots: Sequence[str], split: str = "train") -> dict[tuple[int, str], int]:
+    """How many images of each label and source there are; reads no image."""
+    counts: collections.Counter[tuple[int, str]] = collections.Counter()
+    for root in roots:
+        for rows in _open(root, split, ("label", "source")).iter(batch_size=10_000):
+            counts.update(zip(rows["label"], rows["source"], strict=True))
+    return dict(counts)
+
+
+def loss_weights(
+    counts: dict[tuple[int, str], int], balance: float
+) -> dict[tuple[int, str], float]:
+    """Weigh each image's loss as `training.sampling_weights` would draw it; 1 on average.
+
+    A stream gives every image once a pass, so what cannot be drawn more often weighs more.
+
+    Args:
+        counts: images of each label and source.
+        balance: 0 weighs all alike, 1 every pair of label and source, see `sampling_weights`.
+    """
+    if balance == 0:
+        return dict.fromkeys(counts, 1.0)
+    mass = {key: number ** (1.0 - balance) for key, number in counts.items()}
+    per_label: collections.Counter[int] = collections.Counter()
+    for (label, _), share in mass.items():
+        per_label[label] += share
+    total = sum(counts.values()) / len(per_label)
+    return {key: mass[key] / per_label[key[0]] * total / counts[key] for key in counts}
+
+
+# === Reading ===
+
+
+def _shuffled(roots: Sequence[str], split: str, seed: int, buffer: int) -> Any:
+    import datasets
+
+    parts = [_open(root, split) for root in roots]
+    names = [part.features["label"].names for part in parts]
+    if any(name != names[0] for name in names):
+        raise UserError(f"--data {', '.join(roots)} have different classes; prepare them together")
+    # Row groups are drawn one by one: within a file, images are often sorted by class.
+    parts = [part.cast_column("image", datasets.Image(decode=False)).reshard() for part in parts]
+    joined = datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+    return joined.shuffle(seed=seed, buffer_size=buffer)
+
+
+def _open(root: str, split: str, columns: Sequence[str] = COLUMNS) -> Any:
+    """One split of a dataset as an `IterableDataset` with `columns`."""
+    import datasets
+
+    path, _, revision = root.partition("@")
+    if os.path.isdir(root):
+        path, revision = root, ""
+    else:
+        from aihealth import hub
+
+        # The Hub client's errors are sentences already; what is left is about the content.
+        hub.resolve(
+            path, repo_type="dataset", revision=revision or None, allow_patterns=["README.md"]
+        )
+    try:
+        builder = datasets.load_dataset_builder(path, revision=revision or None)
+        if builder.config.data_files is None or not hasattr(builder.config, "columns"):
+            raise UserError(
+                f"--stream --data {root}: this is not Parquet; publish the prepared dataset with "
+                "push_to_hub.py dataset, or train without --stream"
+            )
+        if split not in builder.config.data_files:
+            raise UserError(f"--data {root} has no {split} split; prepare it again")
+        features = builder.as_streaming_dataset(split).features
+        if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+            raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
+        builder.config.columns = [name for name in columns if name in features]
+        found = builder.as_streaming_dataset(split).select_columns(builder.config.columns)
+    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
+        raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
+    absent = {name: root for name in ("source", "group") if name in set(columns) - set(features)}
+    if not absent:
+        return found
+    kinds = found.features | {name: datasets.Value("string") for name in absent}
+    return found.map(lambda row: row | absent, features=datasets.Features(kinds))
+
+
+def _decoded(
+    rows: Iterator[dict[str, Any]],
+    size: int,
+    pool: concurrent.futures.Executor,
+    ahead: int,
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Grey levels of each image that can be read, and its row; a few are decoded ahead."""
+
+    def grey(row: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+        data = row.pop("image")["bytes"]
+        try:
+            return images.prepare(data, size), row | {"drawn": DRAWN_TEXT.encode() in data[:4096]}
+        except (images.ImageError, TypeError) as error:  # TypeError: there are no bytes
+            print(f"an image is left out: {error}", file=sys.stderr)
+            return None, row
+
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    for row in rows:
+        waiting.append(pool.submit(grey, row))
+        if len(waiting) > ahead:
+            pixels, done = waiting.popleft().result()
+            if pixels is not None:
+                yield pixels, done
+    while waiting:
+        pixels, done = waiting.popleft().result()
+        if pixels is not None:
+            yield pixels, done
