@@ -40,7 +40,7 @@ RECIPES = {
         "batch_size": 32,
         "learning_rate": 1e-3,
         "weight_decay": 1e-4,
-        "augment": "heavy",
+        "augment": "medium",
         "balance": 0.5,
         "smoothing": 0.1,
         "average": 0.99,
