@@ -110,7 +110,7 @@ class RowGroup:
                         missing = "the row holds no image" if content is None else None
                         yield Item(f"{self.shard}[{self.first + done}]", content, missing)
                         done += 1
-        except (pyarrow.ArrowInvalid, OSError):
+        except (pyarrow.ArrowException, OSError):
             for row in range(self.first + done, self.first + self.rows):
                 yield Item(f"{self.shard}[{row}]", error=_DAMAGED)
 
@@ -212,7 +212,7 @@ def _row_groups(shard: str) -> Iterator[Part]:
         with _open(shard) as file:
             metadata = pyarrow.parquet.read_metadata(file)
             column = _image_column(metadata.schema.to_arrow_schema())
-    except (pyarrow.ArrowInvalid, OSError):
+    except (pyarrow.ArrowException, OSError):
         yield Files((Item(shard, error=_DAMAGED),))
         return
     if column is None:
