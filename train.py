@@ -73,7 +73,7 @@ def main() -> None:
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        write_release(args, run, *trained)
+        write_release(args, run, trained)
     elif cluster.first:
         distribution.go_on_with_tensorflow()
 
@@ -142,23 +142,10 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
 
     # === Training ===
     if not progress.finished(args.epochs, args.patience):
-        progress.backend, streams = keras.backend.backend(), progress.streams
-        progress.processes = cluster.processes
+        progress.backend, progress.processes = keras.backend.backend(), cluster.processes
         stream = None
         if args.stream:
-            if streams and len(streams) != cluster.processes:
-                say("another number of processes than before: the pass over the data starts again")
-                streams = []
-            stream = streaming.Stream(
-                args.data,
-                train_size,
-                args.batch_size // cluster.processes,
-                weights=streaming.loss_weights(counts, args.balance),
-                seed=args.seed,
-                cluster=cluster,
-                position=streams[cluster.index] if streams else None,
-                buffer=args.buffer,
-            )
+            stream = open_stream(args, cluster, train_size, counts, progress.streams)
         saver = checkpoint.Checkpoint(
             run, average, progress, args.patience, args.save_every, cluster, stream
         )
@@ -166,23 +153,9 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     # What is left of an epoch that was cut short, then whole epochs.
     while not progress.finished(args.epochs, args.patience):
         begun = progress.epoch * steps_per_epoch + progress.step
-        if stream:
-            batches = training.streamed_batches(
-                stream, augment, classes=len(classes), smoothing=args.smoothing
-            )
-        else:
-            batches = training.training_batches(
-                splits["train"],
-                augment,
-                weights=training.sampling_weights(splits["train"], args.balance),
-                batch_size=args.batch_size,
-                steps=range(begun, args.epochs * steps_per_epoch),
-                smoothing=args.smoothing,
-                seed=args.seed,
-                rows=cluster.rows(args.batch_size),
-            )
+        steps = range(begun, args.epochs * steps_per_epoch)
         model.fit(
-            batches,
+            feed(args, cluster, splits["train"], stream, augment, steps),
             initial_epoch=progress.epoch,
             epochs=progress.epoch + 1 if progress.step else args.epochs,
             steps_per_epoch=steps_per_epoch - progress.step,
@@ -208,19 +181,64 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     return model, splits, progress.history, facts, augment, unseen
 
 
-def write_release(
+def open_stream(
     args: argparse.Namespace,
-    run: Path,
-    model: object,
-    splits: dict,
-    history: dict,
-    facts: dict,
+    cluster: distribution.Cluster,
+    side: int,
+    counts: dict,
+    positions: list[dict],
+) -> object:
+    """The training images of `--stream`, from where an earlier run was in them."""
+    from aihealth import streaming
+
+    if positions and len(positions) != cluster.processes:
+        if cluster.first:
+            print("another number of processes than before: the pass over the data starts again")
+        positions = []
+    return streaming.Stream(
+        args.data,
+        side,
+        args.batch_size // cluster.processes,
+        weights=streaming.loss_weights(counts, args.balance),
+        seed=args.seed,
+        cluster=cluster,
+        position=positions[cluster.index] if positions else None,
+        buffer=args.buffer,
+    )
+
+
+def feed(
+    args: argparse.Namespace,
+    cluster: distribution.Cluster,
+    images: object,
+    stream: object | None,
     augment: Callable,
-    unseen: object,
-) -> None:
-    """From the weights of the best epoch to the release folder."""
+    steps: range,
+) -> object:
+    """Batches of these steps for `model.fit`, from the stream or from the images in memory."""
+    from aihealth import training
+
+    if stream:
+        return training.streamed_batches(
+            stream, augment, classes=len(images.classes), smoothing=args.smoothing
+        )
+    return training.training_batches(
+        images,
+        augment,
+        weights=training.sampling_weights(images, args.balance),
+        batch_size=args.batch_size,
+        steps=steps,
+        smoothing=args.smoothing,
+        seed=args.seed,
+        rows=cluster.rows(args.batch_size),
+    )
+
+
+def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
+    """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth import checkpoint, finishing
 
+    model, splits, history, facts, augment, unseen = trained
     checkpoint.use_best(run, model)
     folder = run / "release"
     finishing.write_release(

@@ -32,43 +32,44 @@ class WeightAverage(keras.callbacks.Callback):
     def __init__(self, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
-        self.average: list[Any] = []  # arrays of NumPy or of the backend
+        self.average: list[keras.Variable] = []
+        self.restored: list[np.ndarray] = []  # from a checkpoint
         self.current: list[Any] = []
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Start from the model's weights, unless a checkpoint gave an average."""
+        if self.average:  # The second part of an epoch that was cut short.
+            return
         self._weights = averaged_weights(self.model)
-        self.average = self.average or self._copies()
+        start = self.restored or [weight.numpy() for weight in self._weights]
+        self.average = [keras.Variable(value, trainable=False) for value in start]
+        self._update = _updater(self.average, self._weights)
         self._step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        self._move = _compiled(_moved)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the average towards the weights; faster while there were few steps."""
         if not self.momentum:
             return  # The average is the weights, taken when it is asked for.
         self._step += 1
-        momentum = np.float32(min(self.momentum, (1 + self._step) / (10 + self._step)))
         sync(self.model)
-        self.average = self._move(self.average, [w.value for w in self._weights], momentum)
+        self._update(np.float32(min(self.momentum, (1 + self._step) / (10 + self._step))))
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         """Evaluate the average."""
-        self.current = self._copies()
+        self.current = [keras.ops.copy(weight.value) for weight in self._weights]
         if not self.momentum:
-            self.average = self._copies()
-        self._assign(self.average)
+            _assign(self.average, self.current)
+        _assign(self._weights, [average.value for average in self.average])
 
     def on_test_end(self, logs: dict | None = None) -> None:
         """Train on from where training was."""
-        self._assign(self.current)
+        _assign(self._weights, self.current)
         self.current = []
 
-    def _copies(self) -> list[Any]:
-        return [keras.ops.copy(weight.value) for weight in self._weights]
 
-    def _assign(self, values: list[Any]) -> None:
-        for weight, value in zip(self._weights, values, strict=True):
-            weight.assign(keras.ops.copy(value))  # JAX gives the array away at the next step.
+def _assign(variables: list[keras.Variable], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(keras.ops.copy(value))  # JAX gives an array away at the next step.
 
 
 def averaged_weights(model: keras.Model) -> list[keras.Variable]:
@@ -82,20 +83,33 @@ def sync(model: keras.Model) -> None:
         model.jax_state_sync()
 
 
-def _moved(averages: list[Any], weights: list[Any], momentum: Any) -> list[Any]:
-    pairs = zip(averages, weights, strict=True)
-    return [average - (1.0 - momentum) * (average - weight) for average, weight in pairs]
-
-
-def _compiled(function: Callable) -> Callable:
-    """A function of lists of arrays, compiled by Keras' backend."""
+def _updater(
+    averages: list[keras.Variable], weights: list[keras.Variable]
+) -> Callable[[np.float32], None]:
+    """What moves the averages towards the weights, by a momentum, compiled by Keras' backend."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function)
+        @jax.jit
+        def moved(averages: list[Any], weights: list[Any], momentum: Any) -> list[Any]:
+            pairs = zip(averages, weights, strict=True)
+            return [average - (1.0 - momentum) * (average - weight) for average, weight in pairs]
+
+        def update(momentum: np.float32) -> None:
+            now, towards = ([variable.value for variable in part] for part in (averages, weights))
+            for average, value in zip(averages, moved(now, towards, momentum), strict=True):
+                average.assign(value)
+
+        return update
+
     import tensorflow as tf
 
-    return tf.function(function)
+    @tf.function
+    def update_in_place(momentum: tf.Tensor) -> None:
+        for average, weight in zip(averages, weights, strict=True):
+            average.value.assign_sub((1.0 - momentum) * (average.value - weight.value))
+
+    return lambda momentum: update_in_place(tf.constant(momentum))
 
 
 @dataclasses.dataclass
@@ -213,8 +227,7 @@ class Checkpoint(keras.callbacks.Callback):
         new.mkdir(parents=True)
         with alone():
             self.model.save(new / "model.keras")
-        average = [keras.ops.convert_to_numpy(value) for value in self.average.average]
-        np.savez(new / "average.npz", *average)
+        np.savez(new / "average.npz", *[value.numpy() for value in self.average.average])
         if improved:
             shutil.copy(new / "average.npz", new / BEST)
         elif self.progress.best_epoch:
@@ -272,5 +285,5 @@ def restore(
             )
     model = keras.saving.load_model(folder / "model.keras")
     with np.load(folder / "average.npz", allow_pickle=False) as arrays:
-        average.average = [arrays[name] for name in arrays.files]
+        average.restored = [arrays[name] for name in arrays.files]
     return model, progress
