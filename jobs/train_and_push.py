@@ -12,6 +12,7 @@
 #     "scikit-learn>=1.6",
 #     "scipy>=1.13",
 #     "matplotlib>=3.9",
+#     "jinja2>=3.1",
 # ]
 # ///
 """Train on a dataset of the Hub and publish the model, as one job that needs nothing but uv.
