@@ -155,7 +155,7 @@ def _cluster(ray: Any, workers: int | None) -> Iterator[int]:
     with contextlib.ExitStack() as stack:
         if os.environ.get("RAY_ADDRESS"):
             stack.callback(ray.shutdown)
-            ray.init(**quiet)
+            _start(ray, **quiet)
             # One core lists the archive.
             yield workers or max(1, int(ray.cluster_resources()["CPU"]) - 1)
             return
@@ -168,7 +168,8 @@ def _cluster(ray: Any, workers: int | None) -> Iterator[int]:
         stack.callback(ray.shutdown)  # before its folder is removed
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # else Ray writes one into the home folder
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init(
+        _start(
+            ray,
             address="local",
             num_cpus=workers + 1,
             object_store_memory=_OBJECT_STORE,
@@ -177,6 +178,13 @@ def _cluster(ray: Any, workers: int | None) -> Iterator[int]:
             **quiet,
         )
         yield workers
+
+
+def _start(ray: Any, **options: Any) -> None:
+    try:
+        ray.init(**options)
+    except Exception as error:  # Of many kinds: no such cluster, too busy a machine.
+        raise UserError(f"Ray cannot be started or reached: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def run(settings: Settings) -> list[Table]:
     except ImportError:
         written.rows.append(Row("two workers", note='skipped: pip install "ray[data]"'))
         return [written]
-    return [_scaling(settings), _memory(settings), written]
+    return [_scaling(settings), _memory(settings), written, _collecting(settings)]
 
 
 def _scaling(settings: Settings) -> Table:
@@ -122,6 +122,28 @@ def _one_process(settings: Settings) -> Table:
     for line in table:
         line.ratio = None
     return Table("what one process does for all workers", "/s of processor time", table)
+
+
+def _collecting(settings: Settings) -> Table:
+    """What the process that started Ray can take: empty files cost the workers next to nothing."""
+    from aihealth import ray_engine
+    from aihealth.archive import FILES
+
+    count, warm = 6400 if settings.quick else 60000, 100 * FILES // 2
+    folder = settings.work / f"empty-{count}"
+    folder.mkdir(exist_ok=True)
+    for index in range(count):
+        (folder / f"{index:07d}.png").touch()
+
+    def rate() -> float:
+        answers = ray_engine.rows(str(settings.model), None, [str(folder)], 2)
+        for _ in zip(range(warm), answers, strict=False):
+            start = time.process_time()
+        rest = sum(1 for _ in answers)
+        return rest / (time.process_time() - start)
+
+    values = alternate({"rows out of Ray": rate}, settings.rounds, warm_up=False)
+    return Table("what the collecting process takes", "/s of processor time", rows(values))
 
 
 def _same_files(settings: Settings, count: int) -> Path:
