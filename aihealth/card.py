@@ -196,6 +196,7 @@ def _context(
         "parameters": _thousands(provenance.get("parameters")),
         "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
         "tables": [
+            *card_tables.calibration_table(metrics.get("calibration") or {}),
             *card_tables.left_out_table(metrics, config.classes),
             *card_tables.audit_table(_optional_json(folder / AUDIT)),
         ],

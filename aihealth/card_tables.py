@@ -75,6 +75,28 @@ def _left_out_row(name: str, block: dict[str, Any], classes: Sequence[str]) -> l
     ]
 
 
+def calibration_table(calibration: dict[str, Any]) -> list[dict[str, Any]]:
+    """Calibration error before and after the temperature, per source; [] where it is not known."""
+    per_source = calibration.get("per_source") or {}
+    if not per_source:
+        return []
+    rows = [["all", calibration], *per_source.items()]
+    return [
+        {
+            "title": "Calibration",
+            "text": f"The temperature {calibration['temperature']:.2f} is part of the model. "
+            "Expected calibration error on validation images of hospitals that it was trained on. "
+            "A temperature above 1 makes answers less sure there than they could be, so that they "
+            "are not too sure elsewhere.",
+            "columns": ["source", "before", "after"],
+            "rows": [
+                [name, *(with_interval(found[f"ece_{when}"], None) for when in ("before", "after"))]
+                for name, found in rows
+            ],
+        }
+    ]
+
+
 def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The shortcut audit as a table; [] without one."""
     if not report:

@@ -131,7 +131,34 @@ def test_hospitals_that_were_left_out_have_a_table_of_their_own(release, tmp_pat
     text = card.render(folder, "org/name").content
     (row,) = [line for line in text.splitlines() if line.startswith("| harbour | 30 | ")][1:]
     assert "At hospitals that training left out" in text
-    assert row.count("|") == 9
+    assert row.count("|") == 11
+    check_tables(text)
+
+
+def test_sources_left_out_in_turn_have_a_row_each_and_one_for_all(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    metrics = read_json(folder / METRICS)
+    parts = dict.fromkeys(("harbour", "valley"), metrics["test"]["per_source"]["harbour"])
+    block = metrics["test"] | {"dataset": "in turn", "per_source": parts}
+    block |= {"temperatures": {"harbour": 2.0, "valley": 3.0}}
+    metrics["left_out"] = block | {"ece_before": {"harbour": 0.31, "valley": 0.29}}
+    write_json(folder / METRICS, metrics)
+    text = card.render(folder, "org/name").content
+    table = text[text.index("At hospitals that training left out") :]
+    names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert names[1:4] == ["harbour", "valley", "in turn"]
+    assert "0.310 (harbour), 0.290 (valley)" in table
+    check_tables(text)
+
+
+def test_calibration_is_shown_per_source(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    found = {"ece_before": 0.05, "ece_after": 0.17}
+    calibration = {"temperature": 1.66, **found, "per_source": {"harbour": found}}
+    write_json(folder / METRICS, read_json(folder / METRICS) | {"calibration": calibration})
+    text = card.render(folder, "org/name").content
+    assert "The temperature 1.66 is part of the model." in text
+    assert "| harbour | 0.050 | 0.170 |" in text
     check_tables(text)
 
 
