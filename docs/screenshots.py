@@ -59,11 +59,11 @@ def doubtful(page: Page) -> None:
 
 PICTURES = {
     "space-start": (1440, "light", lambda page: None),
-    "space-answer": (1440, "light", lambda page: example(page, 2)),
+    "space-answer": (1440, "light", lambda page: example(page, 1)),
     "space-answer-dark": (1440, "dark", lambda page: example(page, 1)),
     "space-not-chest": (1440, "light", lambda page: example(page, 3)),
     "space-many": (1440, "light", many),
-    "space-phone": (390, "light", lambda page: example(page, 2)),
+    "space-phone": (390, "light", lambda page: example(page, 1)),
     "space-phone-dark": (390, "dark", lambda page: example(page, 0)),
 }
 UNSURE = {"space-not-sure": (1440, "light", lambda page: doubtful(page))}
