@@ -49,8 +49,7 @@ class Images:
 
     def cells(self) -> np.ndarray:
         """`(n,)` integers that number the pairs of class and source."""
-        pairs = np.char.add(np.char.add(self.labels.astype(str), "/"), self.sources.astype(str))
-        return np.unique(pairs, return_inverse=True)[1]
+        return cells(self.labels, self.sources)
 
     def subset(self, keep: np.ndarray) -> "Images":
         """The images that a boolean mask or an index array names."""
@@ -69,6 +68,17 @@ class Images:
             return self
         pixels = np.stack([images.prepare(film, size) for film in self.pixels])
         return dataclasses.replace(self, pixels=pixels)
+
+
+def cells(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """`(n,)` integers that number the pairs of class and source.
+
+    Args:
+        labels: `(n,)` integers.
+        sources: `(n,)` names.
+    """
+    pairs = np.char.add(np.char.add(labels.astype(str), "/"), sources.astype(str))
+    return np.unique(pairs, return_inverse=True)[1]
 
 
 def load(

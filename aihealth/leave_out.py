@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from aihealth import metrics, release
+from aihealth.data import cells
 from aihealth.errors import UserError
 
 ANSWERS = "left_out.npz"
@@ -86,9 +87,8 @@ class Answers:
 
     def weights(self) -> np.ndarray:
         """`(n,)`: every pair of class and source counts alike."""
-        pairs = np.char.add(np.char.add(self.labels.astype(str), "/"), self.sources.astype(str))
-        _, cells, counts = np.unique(pairs, return_inverse=True, return_counts=True)
-        return 1.0 / counts[cells]
+        numbers = cells(self.labels, self.sources)
+        return 1.0 / np.bincount(numbers)[numbers]
 
     def probabilities(self, temperature: float = 1.0) -> np.ndarray:
         """`(n, classes)` at a temperature."""
