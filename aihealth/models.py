@@ -9,7 +9,7 @@ Models that end in `features` -> global average pooling -> `probabilities` have 
 activation maps. The layers named `stage*` give the features of the out-of-distribution score.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -189,7 +189,9 @@ ARCHITECTURES: dict[str, Callable[[int, int], keras.Model]] = {
 }
 
 
-def build(arch: str, input_size: int, classes: int, weights: str | None = None) -> keras.Model:
+def build(
+    arch: str, input_size: int, classes: int, weights: str | Sequence[str] | None = None
+) -> keras.Model:
     """Build a network.
 
     Args:
@@ -197,14 +199,15 @@ def build(arch: str, input_size: int, classes: int, weights: str | None = None) 
         input_size: side of the input, pixels.
         classes: number of classes.
         weights: None; "imagenet"; or a file: `.keras` or `.weights.h5` of the same architecture,
-            or, for `compact`, the `.pth` of EfficientNet-Lite0.
+            or, for `compact`, the `.pth` of EfficientNet-Lite0. Of several the mean.
 
     Raises:
         UserError: unknown architecture, or weights that are missing or do not fit.
     """
     from aihealth import pretrained
 
-    imagenet_by_keras = arch not in ARCHITECTURES and weights == "imagenet"
+    weights = [weights] if isinstance(weights, str) else list(weights or [])
+    imagenet_by_keras = arch not in ARCHITECTURES and weights == ["imagenet"]
     if arch in ARCHITECTURES:
         model = ARCHITECTURES[arch](input_size, classes)
     elif arch in application_names():
@@ -215,7 +218,7 @@ def build(arch: str, input_size: int, classes: int, weights: str | None = None) 
             "name such as MobileNetV2"
         )
     if weights and not imagenet_by_keras:
-        pretrained.load_weights(model, weights)
+        pretrained.load_mean_weights(model, weights)
     return model
 
 

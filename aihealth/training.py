@@ -73,10 +73,14 @@ def training_batches(
         index = tf.minimum(tf.searchsorted(cumulative, draw), len(images) - 1)[rows]
         return three_channels(augment(tf.gather(pixels, index))), tf.gather(labels, index)
 
+    options = tf.data.Options()
+    # There is nothing to rewrite in two steps, and the rewriting copies all pixels.
+    options.experimental_optimization.apply_default_optimizations = False
     return (
         tf.data.Dataset.range(steps.start, steps.stop)
         .map(batch, num_parallel_calls=2, deterministic=True)
         .prefetch(2)
+        .with_options(options)
     )
 
 

@@ -249,3 +249,16 @@ def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films):
     model.save_weights(tmp_path / "w.weights.h5")
     again = models.build("compact", SIZE, 3, str(tmp_path / "w.weights.h5"))
     np.testing.assert_allclose(again(rgb(films)), model(rgb(films)), atol=1e-6)
+
+
+def test_of_several_files_the_model_gets_the_mean(tmp_path):
+    files = [str(tmp_path / f"{name}.weights.h5") for name in "ab"]
+    model = shaken("compact")
+    first = model.get_weights()
+    model.save_weights(files[0])
+    model.set_weights([3 * weight for weight in first])
+    model.save_weights(files[1])
+    for weight, mean in zip(
+        first, models.build("compact", SIZE, 3, files).get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(two, 2 * one, atol=1e-6)

@@ -202,6 +202,20 @@ def test_the_card_names_the_origin_of_a_run_that_went_on(release, tmp_path):
     assert "Training took 120.0 minutes" in text
 
 
+def test_the_card_counts_each_run_behind_a_mean_of_weights_once(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    first = {"starting_weights": ["imagenet"], "epochs": 16, "seconds": 3600}
+    second = {"starting_weights": ["a"], "epochs": 14, "seconds": 1200, "continued_from": first}
+    third = {"starting_weights": ["b"], "epochs": 11, "seconds": 600, "continued_from": [second]}
+    mean = {"starting_weights": ["b", "c"], "seconds": 600, "continued_from": [second, third]}
+    write_json(folder / PROVENANCE, mean)
+    text = card.render(folder, "org/name").content
+    assert "Training took 100.0 minutes" in text
+    assert "the mean of those of 2 of them" in text
+    assert text.index("runs of 16 epochs") < text.index("; 14 epochs") < text.index("; 11 epochs")
+    assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
+
+
 def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
     command = "python train.py --data /home/me/secret/data --out runs/mine"
