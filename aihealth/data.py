@@ -6,12 +6,11 @@ levels on several threads: five to ten times faster than its own decoding, and t
 in serving. They stay in memory as uint8, so that later epochs decode nothing.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from aihealth import images
 from aihealth.errors import UserError, first_line
+from aihealth.parallel import in_order
 from data_prep.scan import DRAWN_TEXT
 
 SPLITS = ("train", "validation", "test")
@@ -235,8 +235,6 @@ def _open_repo(root: str) -> dict[str, Any]:
 
 
 def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
-    from tqdm.auto import tqdm
-
     def grey(item: dict[str, Any]) -> tuple[np.ndarray, bool]:
         try:
             data = item["bytes"] or images.read_bytes(item["path"])
@@ -246,17 +244,10 @@ def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
             raise UserError(f"--data {root}: {name}: {error}; prepare the data again") from error
 
     pixels, drawn = np.empty((len(dataset), size, size), np.uint8), 0
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = tqdm(
-            pool.map(grey, _rows(dataset)),
-            total=len(dataset),
-            desc=f"decoding {split}",
-            disable=None,
-            leave=False,
-        )
-        for index, (image, is_drawn) in enumerate(bar):
-            pixels[index] = image
-            drawn += is_drawn
+    rows = dataset.select_columns(["image"])["image"]
+    for index, (image, is_drawn) in enumerate(in_order(grey, rows, f"decoding {split}")):
+        pixels[index] = image
+        drawn += is_drawn
     return Images(
         pixels,
         np.array(dataset["label"], np.int64),
@@ -265,10 +256,6 @@ def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
         np.array(dataset["group"], str),
         drawn,
     )
-
-
-def _rows(dataset: Any) -> Iterable[dict[str, Any]]:
-    return (row["image"] for row in dataset.select_columns(["image"]))
 
 
 def _join(parts: list[Images], rename: bool = True) -> Images:

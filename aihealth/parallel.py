@@ -10,7 +10,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], what: str) -> Iterator[R]:
+def in_order(function: Callable[[T], R], items: Iterable[T], what: str = "") -> Iterator[R]:
     """Yield `function(item)` in the order of the items, computed ahead by a thread per core.
 
     Decoding and LiteRT leave Python's lock, so threads use all cores. At most 16 results per
@@ -19,7 +19,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], what: str) -> Itera
     Args:
         function: safe to call from several threads.
         items: what it is called with.
-        what: for the progress bar, which is shown on a terminal only.
+        what: for the progress bar, which is shown on a terminal only; none without it.
     """
     from tqdm.auto import tqdm
 
@@ -28,7 +28,13 @@ def in_order(function: Callable[[T], R], items: Iterable[T], what: str) -> Itera
     waiting: collections.deque[concurrent.futures.Future[R]] = collections.deque()
     with (
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
-        tqdm(total=total, desc=what, unit=" images", disable=None, leave=False) as bar,
+        tqdm(
+            total=total,
+            desc=what,
+            unit=" images",
+            disable=None if what else True,
+            leave=False,
+        ) as bar,
     ):
         try:
             for item in items:

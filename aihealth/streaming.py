@@ -6,12 +6,11 @@ the buffer, a few row groups and a bounded sample of each split, however long th
 """
 
 import collections
-import concurrent.futures
 import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from aihealth import images
 from aihealth.data import SPLITS, Images
 from aihealth.distribution import Cluster
 from aihealth.errors import UserError, first_line
+from aihealth.parallel import in_order
 from data_prep.scan import DRAWN_TEXT
 
 COLUMNS = ("image", "label", "source", "group")
@@ -71,9 +71,9 @@ class Stream:
 
     def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """From `position` on: uint8 `(b, side, side)`, labels `(b,)` and loss weights `(b,)`."""
-        with self._reading, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        with self._reading:
             self._ahead.clear()
-            decoded = _decoded(self._examples(), self.side, pool, self.batch_size)
+            decoded = _decoded(self._examples(), self.side)
             while True:
                 batch = list(itertools.islice(decoded, self.batch_size))
                 pixels, rows = zip(*batch, strict=True)
@@ -117,10 +117,9 @@ def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Ima
     """
     samples = {}
     for split in SPLITS:
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            dataset = _shuffled(roots, split, seed, BUFFER)
-            classes = dataset.features["label"].names
-            found = list(itertools.islice(_decoded(iter(dataset), size, pool, 64), hold))
+        dataset = _shuffled(roots, split, seed, BUFFER)
+        classes = dataset.features["label"].names
+        found = list(itertools.islice(_decoded(dataset, size), hold))
         if not found:
             raise UserError(f"--data {', '.join(roots)} has no {split} images that can be read")
         pixels, rows = zip(*found, strict=True)
@@ -219,10 +218,7 @@ def _open(root: str, split: str, columns: Sequence[str] = COLUMNS) -> Any:
 
 
 def _decoded(
-    rows: Iterator[dict[str, Any]],
-    size: int,
-    pool: concurrent.futures.Executor,
-    ahead: int,
+    rows: Iterable[dict[str, Any]], size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Grey levels of each image that can be read, and its row; a few are decoded ahead."""
 
@@ -234,14 +230,4 @@ def _decoded(
             print(f"an image is left out: {error}", file=sys.stderr)
             return None, row
 
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    for row in rows:
-        waiting.append(pool.submit(grey, row))
-        if len(waiting) > ahead:
-            pixels, done = waiting.popleft().result()
-            if pixels is not None:
-                yield pixels, done
-    while waiting:
-        pixels, done = waiting.popleft().result()
-        if pixels is not None:
-            yield pixels, done
+    return ((pixels, row) for pixels, row in in_order(grey, rows) if pixels is not None)
