@@ -239,7 +239,8 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     from aihealth import checkpoint, finishing
 
     model, splits, history, facts, augment, unseen = trained
-    checkpoint.use_best(run, model)
+    if history:
+        checkpoint.use_best(run, model)
     folder = run / "release"
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, augment, unseen
@@ -334,8 +335,8 @@ def parse_arguments() -> argparse.Namespace:
         "--weights",
         action="append",
         metavar="imagenet|FILE",
-        help="starting weights: imagenet, a .keras or .weights.h5 file (default: random); given "
-        "several times, their mean",
+        help="starting weights: imagenet, a .keras or .weights.h5 file, or a checkpoint's "
+        "average.npz (default: random); given several times, their mean",
     )
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")
@@ -368,7 +369,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--steps", type=int, help="steps an epoch (default: images / batch size)")
     recipe = parser.add_argument_group("recipe", "defaults depend on --arch, see RECIPES")
     recipe.add_argument("--size", type=int, help="side of the input, pixels")
-    recipe.add_argument("--epochs", type=int)
+    recipe.add_argument("--epochs", type=int, help="0 with --weights: measure and release those")
     recipe.add_argument("--batch-size", type=int, help="even")
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
@@ -392,8 +393,8 @@ def parse_arguments() -> argparse.Namespace:
         raise UserError("--leave-out needs all images in memory: leave out --stream")
     if min(args.hold, args.buffer, args.save_every) < 1:
         raise UserError("--hold, --buffer and --save-every must be at least 1")
-    if args.size < 32 or args.epochs < 1:
-        raise UserError("--size must be at least 32 and --epochs at least 1")
+    if args.size < 32 or args.epochs < (0 if args.weights else 1):
+        raise UserError("--size must be at least 32 and --epochs at least 1 (0 with --weights)")
     return args
 
 

@@ -218,10 +218,9 @@ def _context(
 
 def cost_text(provenance: dict[str, Any]) -> str:
     """What the training cost, from its measured time; the watts are an assumption that is named."""
-    seconds = provenance.get("seconds")
+    seconds = sum(run.get("seconds") or 0 for run in _runs(provenance))
     if not seconds:
         return "Not recorded."
-    seconds = sum(run.get("seconds", 0) for run in _runs(provenance))
     device = provenance.get("device", "CPU")
     watts = 500 if "GPU" in device else 65
     energy = seconds / 3600 * watts / 1000
@@ -287,7 +286,7 @@ def _starting_weights(provenance: dict[str, Any]) -> str:
             for run in runs[:-1]
         ]
         mean = (
-            f" Its first weights are the mean of those of {len(names)} of them (Wortsman et al., "
+            f" Its first weights are the mean of {len(names)} states of them (Wortsman et al., "
             "Model soups, ICML 2022)."
             if isinstance(names, list) and len(names) > 1
             else ""

@@ -251,7 +251,16 @@ def use_best(run: Path, model: keras.Model) -> None:
     """
     if not (run / CHECKPOINT / BEST).exists():
         raise UserError("the validation loss never was a number; lower --learning-rate")
-    with np.load(run / CHECKPOINT / BEST, allow_pickle=False) as arrays:
+    load_average(run / CHECKPOINT / BEST, model)
+
+
+def load_average(path: Path, model: keras.Model) -> None:
+    """Load the averaged weights of a checkpoint, `average.npz` or `best.npz`, into a model.
+
+    Raises:
+        ValueError: it is of another network.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
         for weight, name in zip(averaged_weights(model), arrays.files, strict=True):
             weight.assign(arrays[name])
 

@@ -59,7 +59,7 @@ def write_release(
         splits: "train", "validation", "test" and perhaps "left_out"; `train` at any size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
-        history: figures per epoch.
+        history: figures per epoch; none where nothing was trained.
         facts: for `provenance.json`.
         perturb: the augmentation of training, for calibration.
         unseen: answers for sources that were left out, for calibration, the rule for "not sure"
@@ -103,7 +103,9 @@ def write_release(
         blocks[leave_out.BLOCK] = leave_out.measure(unseen)
     release.write_json(part / release.METRICS, {**blocks, "calibration": calibration})
     release.write_json(part / release.HISTORY, history)
-    figures.save(figures.training_figure(history), part / release.FIGURES / "training_curves.png")
+    if history:
+        curves = figures.training_figure(history)
+        figures.save(curves, part / release.FIGURES / "training_curves.png")
     counts = {split: len(found) for split, found in splits.items()}
     release.write_json(part / release.PROVENANCE, provenance(model, data, images=counts, **facts))
     add_serving_code(part)
@@ -306,9 +308,13 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
             of files; those of other releases bring along what their runs knew).
     """
     weights = [Path(name) for name in facts.get("starting_weights") or []]
-    earlier = [path.parent / release.PROVENANCE for path in weights]
     facts["starting_weights"] = [path.name for path in weights]
-    facts["continued_from"] = [release.read_json(path) for path in earlier if path.is_file()]
+    facts["continued_from"] = [
+        release.read_json(folder / release.PROVENANCE)
+        for path in weights
+        for folder in (path.parent, path.parent.parent / release.RELEASE)  # h5 there, npz beside
+        if (folder / release.PROVENANCE).is_file()
+    ]
     return {
         "date": datetime.date.today().isoformat(),
         "command": card.without_folders(shlex.join(["python", *sys.argv])),

@@ -199,7 +199,8 @@ def build(
         input_size: side of the input, pixels.
         classes: number of classes.
         weights: None; "imagenet"; or a file: `.keras` or `.weights.h5` of the same architecture,
-            or, for `compact`, the `.pth` of EfficientNet-Lite0. Of several the mean.
+            the `.npz` of a checkpoint's averaged weights, or, for `compact`, the `.pth` of
+            EfficientNet-Lite0. Of several the mean.
 
     Raises:
         UserError: unknown architecture, or weights that are missing or do not fit.

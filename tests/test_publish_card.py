@@ -211,7 +211,7 @@ def test_the_card_counts_each_run_behind_a_mean_of_weights_once(release, tmp_pat
     write_json(folder / PROVENANCE, mean)
     text = card.render(folder, "org/name").content
     assert "Training took 100.0 minutes" in text
-    assert "the mean of those of 2 of them" in text
+    assert "the mean of 2 states of them" in text
     assert text.index("runs of 16 epochs") < text.index("; 14 epochs") < text.index("; 11 epochs")
     assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
 

@@ -129,6 +129,29 @@ def test_a_finished_run_is_not_overwritten(trained, prepared):
     )
 
 
+def test_weights_are_released_without_more_training(trained, prepared, tmp_path):
+    first = trained[0]
+    weights = ["--weights", first / "checkpoint" / "best.npz"] * 2
+    out = tmp_path / "mean"
+    done = train("--data", prepared, "--out", out, *SMALL, "--epochs", "0", *weights)
+    assert done.returncode == 0, done.stderr
+    found, expected = (
+        json.loads((folder / "release" / release.METRICS).read_text())["test"]["confusion"]
+        for folder in (out, first)
+    )
+    assert found == expected
+    assert not (out / "release" / "figures" / "training_curves.png").exists()
+    told = json.loads((out / "release" / release.PROVENANCE).read_text())
+    assert told["starting_weights"] == ["best.npz", "best.npz"]
+    assert [run["epochs"] for run in told["continued_from"]] == [3, 3]
+    assert "an earlier run of 3 epochs" in (out / "release" / release.CARD).read_text()
+
+
+def test_nothing_to_train_and_nothing_trained(prepared, tmp_path):
+    fails("--epochs at least 1 (0 with --weights)",
+          "--data", prepared, "--out", tmp_path / "run", "--epochs", "0")  # fmt: skip
+
+
 def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
     out, _ = trained
     (tmp_path / "run").mkdir()
