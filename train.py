@@ -121,7 +121,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     }
     settings |= {"images": images, "steps": steps_per_epoch}
     average = checkpoint.WeightAverage(args.average)
-    if args.resume:
+    if args.resume and args.epochs:
         model, progress = checkpoint.restore(run, average, settings)
         within = f" and step {progress.step}" if progress.step else ""
         say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
