@@ -276,25 +276,24 @@ def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     return [*sorted(found, key=lambda run: len(_runs(run))), provenance]
 
 
+def _epochs(run: dict[str, Any]) -> str:
+    settings = run.get("settings") or {}
+    return (
+        f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, learning rate "
+        f"up to {settings.get('learning_rate')})"
+    )
+
+
 def _starting_weights(provenance: dict[str, Any]) -> str:
     """Where the first weights came from, for people."""
     runs, names = _runs(provenance), provenance.get("starting_weights") or []
     if len(runs) > 1:
-        told = [
-            f"{run.get('epochs')} epochs at a learning rate of up to "
-            f"{(run.get('settings') or {}).get('learning_rate')}"
-            for run in runs[:-1]
-        ]
-        mean = (
-            f" Its first weights are the mean of {len(names)} states of them (Wortsman et al., "
-            "Model soups, ICML 2022)."
-            if isinstance(names, list) and len(names) > 1
-            else ""
-        )
-        return (
-            f"It went on from {'an earlier run' if len(told) == 1 else 'earlier runs'} of "
-            f"{'; '.join(told)}.{mean} {_starting_weights(runs[0])}"
-        )
+        told = "; ".join(_epochs(run) for run in runs[:-1])
+        count = len(names) if isinstance(names, list) else 1
+        mean = f"the mean of {count} states of earlier runs" if count > 1 else "an earlier run"
+        soup = " (Wortsman et al., Model soups, ICML 2022)" if count > 1 else ""
+        begun = "It went on from" if provenance.get("epochs") else "It is"
+        return f"{begun} {mean}{soup}: {told}. {_starting_weights(runs[0])}"
     if not names:
         return "It started from random weights."
     name = Path(names if isinstance(names, str) else names[0]).name

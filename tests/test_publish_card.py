@@ -194,10 +194,10 @@ def test_the_card_names_the_origin_of_the_first_weights(release, tmp_path, weigh
 def test_the_card_names_the_origin_of_a_run_that_went_on(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
     first = {"starting_weights": "imagenet", "epochs": 16, "seconds": 3600}
-    second = {"starting_weights": "a.weights.h5", "seconds": 3600, "continued_from": first}
+    second = {"starting_weights": "a", "epochs": 9, "seconds": 3600, "continued_from": first}
     write_json(folder / PROVENANCE, second)
     text = card.render(folder, "org/name").content
-    assert "went on from an earlier run of 16 epochs" in text
+    assert "went on from an earlier run: 16 epochs" in text
     assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
     assert "Training took 120.0 minutes" in text
 
@@ -207,12 +207,12 @@ def test_the_card_counts_each_run_behind_a_mean_of_weights_once(release, tmp_pat
     first = {"starting_weights": ["imagenet"], "epochs": 16, "seconds": 3600}
     second = {"starting_weights": ["a"], "epochs": 14, "seconds": 1200, "continued_from": first}
     third = {"starting_weights": ["b"], "epochs": 11, "seconds": 600, "continued_from": [second]}
-    mean = {"starting_weights": ["b", "c"], "seconds": 600, "continued_from": [second, third]}
+    mean = {"starting_weights": ["b", "c"], "epochs": 0, "continued_from": [second, third]}
     write_json(folder / PROVENANCE, mean)
     text = card.render(folder, "org/name").content
-    assert "Training took 100.0 minutes" in text
-    assert "the mean of 2 states of them" in text
-    assert text.index("runs of 16 epochs") < text.index("; 14 epochs") < text.index("; 11 epochs")
+    assert "Training took 90.0 minutes" in text
+    assert "It is the mean of 2 states of earlier runs" in text
+    assert text.index(": 16 epochs") < text.index("; 14 epochs") < text.index("; 11 epochs")
     assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
 
 

@@ -144,7 +144,7 @@ def test_weights_are_released_without_more_training(trained, prepared, tmp_path)
     told = json.loads((out / "release" / release.PROVENANCE).read_text())
     assert told["starting_weights"] == ["best.npz", "best.npz"]
     assert [run["epochs"] for run in told["continued_from"]] == [3, 3]
-    assert "an earlier run of 3 epochs" in (out / "release" / release.CARD).read_text()
+    assert "the mean of 2 states of earlier runs" in (out / "release" / release.CARD).read_text()
 
 
 def test_nothing_to_train_and_nothing_trained(prepared, tmp_path):
