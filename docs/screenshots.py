@@ -12,15 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from aihealth import Classifier
-from tests.space_app import RELEASE, SPACE, SpaceApp, film, png, space_with
+from tests.space_app import SPACE, SpaceApp, film, png
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 COLOURS = 256  # a palette makes the pictures a third as large
@@ -45,33 +43,21 @@ def many(page: Page) -> None:
     page.wait_for_selector(".batch")
 
 
-def doubtful(page: Page) -> None:
-    """Send a mixture of two drawn films, the one the release is least sure of."""
-    classifier = Classifier(RELEASE)
-    normal, covid = film(1).astype(float), film(1, "Covid").astype(float)
-    shares = np.linspace(0, 1, 21)
-    films = [(normal * share + covid * (1 - share)).astype("uint8") for share in shares]
-    least = min(films, key=lambda mixed: max(classifier.predict(mixed).probabilities.values()))
-    files = {"name": "film.png", "mimeType": "", "buffer": png(least)}
-    page.set_input_files("#upload input[type=file]", files)
-    page.wait_for_selector(".answer")
-
-
 PICTURES = {
     "space-start": (1440, "light", lambda page: None),
     "space-answer": (1440, "light", lambda page: example(page, 1)),
     "space-answer-dark": (1440, "dark", lambda page: example(page, 1)),
+    "space-not-sure": (1440, "light", lambda page: example(page, 0)),
     "space-not-chest": (1440, "light", lambda page: example(page, 3)),
     "space-many": (1440, "light", many),
     "space-phone": (390, "light", lambda page: example(page, 1)),
     "space-phone-dark": (390, "dark", lambda page: example(page, 0)),
 }
-UNSURE = {"space-not-sure": (1440, "light", lambda page: doubtful(page))}
 
 
-def take(browser: Browser, app: SpaceApp, pictures: dict) -> None:
+def take(browser: Browser, app: SpaceApp) -> None:
     """Save each picture as a PNG of few colours."""
-    for name, (width, scheme, act) in pictures.items():
+    for name, (width, scheme, act) in PICTURES.items():
         height = 940 if width > 700 else 1500
         page = browser.new_page(
             viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-US"
@@ -88,15 +74,11 @@ def take(browser: Browser, app: SpaceApp, pictures: dict) -> None:
 
 
 def main() -> None:
-    """Start the Space twice: as it is, and with a level that a doubtful film does not reach."""
+    """Start the Space and take them all."""
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as temporary:
-        folders = [Path(temporary, name) for name in ("as-it-is", "unsure")]
-        folders[0].mkdir()
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        with SpaceApp(folders[0]) as app:
-            take(browser, app, PICTURES)
-        with space_with(folders[1], abstain_below=0.9, ood_threshold=1e9) as app:
-            take(browser, app, UNSURE)
+        with SpaceApp(Path(temporary)) as app:
+            take(browser, app)
         browser.close()
 
 
