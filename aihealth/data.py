@@ -22,6 +22,7 @@ from aihealth.parallel import in_order
 from data_prep.scan import DRAWN_TEXT
 
 SPLITS = ("train", "validation", "test")
+CHUNK = 32  # images that a thread decodes before it hands them over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,19 +236,26 @@ def _open_repo(root: str) -> dict[str, Any]:
 
 
 def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
-    def grey(item: dict[str, Any]) -> tuple[np.ndarray, bool]:
-        try:
-            data = item["bytes"] or images.read_bytes(item["path"])
-            return images.prepare(data, size), DRAWN_TEXT.encode() in data[:4096]
-        except images.ImageError as error:
-            name = os.path.basename(item["path"] or "an image")
-            raise UserError(f"--data {root}: {name}: {error}; prepare the data again") from error
-
-    pixels, drawn = np.empty((len(dataset), size, size), np.uint8), 0
     rows = dataset.select_columns(["image"])["image"]
-    for index, (image, is_drawn) in enumerate(in_order(grey, rows, f"decoding {split}")):
-        pixels[index] = image
-        drawn += is_drawn
+    pixels = np.empty((len(dataset), size, size), np.uint8)
+
+    def fill(start: int) -> int:
+        """Decode a few images in a row: a thread's hand-over costs as much as a small image."""
+        drawn = 0
+        for index, item in enumerate(rows[start : start + CHUNK], start):
+            try:
+                data = item["bytes"] or images.read_bytes(item["path"])
+                pixels[index] = images.prepare(data, size)
+            except images.ImageError as error:
+                name = os.path.basename(item["path"] or "an image")
+                raise UserError(
+                    f"--data {root}: {name}: {error}; prepare the data again"
+                ) from error
+            drawn += DRAWN_TEXT.encode() in data[:4096]
+        return drawn
+
+    starts = range(0, len(dataset), CHUNK)
+    drawn = sum(in_order(fill, starts, f"decoding {split}", f" x {CHUNK} images"))
     return Images(
         pixels,
         np.array(dataset["label"], np.int64),

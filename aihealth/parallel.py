@@ -10,7 +10,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], what: str = "") -> Iterator[R]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], what: str = "", unit: str = " images"
+) -> Iterator[R]:
     """Yield `function(item)` in the order of the items, computed ahead by a thread per core.
 
     Decoding and LiteRT leave Python's lock, so threads use all cores. At most 16 results per
@@ -20,6 +22,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], what: str = "") -> 
         function: safe to call from several threads.
         items: what it is called with.
         what: for the progress bar, which is shown on a terminal only; none without it.
+        unit: what an item is, for the progress bar.
     """
     from tqdm.auto import tqdm
 
@@ -31,7 +34,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], what: str = "") -> 
         tqdm(
             total=total,
             desc=what,
-            unit=" images",
+            unit=unit,
             disable=None if what else True,
             leave=False,
         ) as bar,

@@ -13,6 +13,8 @@ from benchmarks.harness import OURS, Settings, Table, alternate, rows
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+_BUFFERED = 10  # batches, more than any of them holds ready
+
 
 def run(settings: Settings) -> list[Table]:
     """The original's augmentation for all, 224 px, batches of 32; two tables.
@@ -69,7 +71,8 @@ def _count(batches: Iterable[Any], images: int) -> int:
 
 
 def _rate(batches: Iterable[Any], images: int) -> float:
-    """Images a second, over so many images."""
+    """Images a second, over so many images, after those that wait ready in buffers."""
+    _count(batches, _BUFFERED * original.BATCH)
     start = time.perf_counter()
     return _count(batches, images) / (time.perf_counter() - start)
 
