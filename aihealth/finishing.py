@@ -309,12 +309,12 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
     """
     weights = [Path(name) for name in facts.get("starting_weights") or []]
     facts["starting_weights"] = [path.name for path in weights]
-    facts["continued_from"] = [
-        release.read_json(folder / release.PROVENANCE)
+    folders = [  # a checkpoint lies beside the release of its run, other weights in it
+        path.parent.parent / release.RELEASE if path.suffix == ".npz" else path.parent
         for path in weights
-        for folder in (path.parent, path.parent.parent / release.RELEASE)  # h5 there, npz beside
-        if (folder / release.PROVENANCE).is_file()
     ]
+    earlier = [folder / release.PROVENANCE for folder in folders]
+    facts["continued_from"] = [release.read_json(path) for path in earlier if path.is_file()]
     return {
         "date": datetime.date.today().isoformat(),
         "command": card.without_folders(shlex.join(["python", *sys.argv])),

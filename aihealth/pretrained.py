@@ -7,6 +7,7 @@ it is read by an unpickler that builds arrays and nothing else, so no code in it
 
 import importlib.util
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,9 @@ def load_weights(model: keras.Model, weights: str) -> None:
             model.set_weights(keras.saving.load_model(path, compile=False).get_weights())
         else:
             model.load_weights(path)
-    except (ValueError, KeyError, OSError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        ValueError, KeyError, OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile
+    ) as error:  # fmt: skip
         raise UserError(
             f"--weights {weights}: the file does not fit --arch {model.name}"
         ) from error

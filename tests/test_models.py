@@ -261,3 +261,11 @@ def test_of_several_files_the_model_gets_the_mean(tmp_path):
     mean = models.build("compact", SIZE, 3, files)
     for one, two in zip(first, mean.get_weights(), strict=True):
         np.testing.assert_allclose(two, 2 * one, rtol=1e-5)
+
+
+def test_a_checkpoint_that_is_cut_short_is_one_sentence(tmp_path):
+    path = tmp_path / "average.npz"
+    np.savez(path, np.zeros(100))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"average\.npz: the file does not fit"):
+        models.build("compact", SIZE, 3, str(path))
