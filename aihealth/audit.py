@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aihealth import images, release
+from aihealth import images, processing, release
 from aihealth.bootstrap import mean_interval
 from aihealth.classifier import Classifier
 from aihealth.evaluate import Sample, answer_all, check_output, find_samples, title
@@ -45,6 +45,8 @@ class _Answer:
         thumbnail: (64,) grey levels.
         inside: share of the predicted class's activation map inside the lungs; NaN without a map.
         area: share of a uniform map that would lie there; NaN without a map.
+        processed: (k, C) probabilities after each of `processing.CHANGES`.
+        rejected: (k,) bool, whether it was then turned away as no chest radiograph.
     """
 
     whole: np.ndarray
@@ -54,6 +56,8 @@ class _Answer:
     thumbnail: np.ndarray
     inside: float
     area: float
+    processed: np.ndarray
+    rejected: np.ndarray
 
 
 def audit(
@@ -81,8 +85,9 @@ def audit(
         regression on 8 x 8 pixels, cross-validated by group); `sources_from` with `features`
         (logistic regression on the release's features, cross-validated by group) and `class`
         (the most frequent source of the true class: what the labels alone give away), None with
-        fewer than two sources; `map_inside_lungs`. Each holds `value` (balanced accuracy, or the
-        share) and `interval` (95%, bootstrap by group).
+        fewer than two sources; `map_inside_lungs`; `processed`, the release's answers after each
+        of `processing.CHANGES`, with `rejected`, the share turned away. Each holds `value`
+        (balanced accuracy, or the share) and `interval` (95%, bootstrap by group).
 
     Raises:
         UserError: as for `aihealth.evaluate.evaluate`.
@@ -98,6 +103,7 @@ def audit(
         pixels = images.prepare(image, size)
         whole = classifier.outputs(pixels)
         inside, area = _share_inside(whole.get("heatmaps"), int(whole["probabilities"].argmax()))
+        changed = [classifier.predict(change(pixels)) for change in processing.CHANGES.values()]
         return _Answer(
             whole["probabilities"],
             classifier.outputs(blank(pixels, lungs))["probabilities"],
@@ -106,6 +112,8 @@ def audit(
             images.prepare(pixels, THUMBNAIL).ravel(),
             inside,
             area,
+            np.array([list(answer.probabilities.values()) for answer in changed]),
+            np.array([not answer.is_chest_radiograph for answer in changed]),
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
@@ -129,6 +137,7 @@ def _report(
         return np.stack([getattr(answer, name) for answer in answers])
 
     inside, area = stacked("inside"), stacked("area")
+    processed, rejected = stacked("processed"), stacked("rejected")
     return {
         "n": len(labels),
         "groups": len(np.unique(groups)),
@@ -144,6 +153,11 @@ def _report(
             "value": None if np.isnan(inside).all() else round(float(np.nanmean(inside)), 6),
             "interval": mean_interval(inside, groups),
             "uniform": None if np.isnan(area).all() else round(float(np.nanmean(area)), 6),
+        },
+        "processed": {
+            name: _balanced(labels, processed[:, index].argmax(1), groups, classes)
+            | {"rejected": round(float(rejected[:, index].mean()), 6)}
+            for index, name in enumerate(processing.CHANGES)
         },
     }
 
@@ -278,6 +292,8 @@ def render(report: dict[str, Any]) -> str:
         ]
     if maps["value"] is not None:
         lines.append(("activation map inside the lungs", maps, f"uniform {maps['uniform']:.1%}"))
+    for name, figure in report["processed"].items():
+        lines.append((f"class, {name}", figure, f"turned away {figure['rejected']:.1%}"))
     rows = [(name, *_cells(figure), reference) for name, figure, reference in lines]
     head = f"{report['dataset']}, {report['n']} images: balanced accuracy, and share of the map"
     return f"{head}\n{table(['', 'value', '95% interval', 'against'], rows)}"

@@ -25,6 +25,7 @@ class Strength:
     contrast: float = 0.3
     resample: float = 0.5  # Probability of being shrunk to a smaller size and back.
     smallest: float = 0.35  # Share of the side that it is shrunk to, at least.
+    local: float = 0.0  # Probability of other local contrast, as filters of a viewer leave it.
     noise: float = 0.04  # Standard deviation, share of the grey range, at most.
     field: float = 0.2  # Amplitude of a smooth brightness gradient.
     corners: float = 0.5  # Probability of hiding each corner.
@@ -42,6 +43,7 @@ MEDIUM = Strength(
     field=0.1, corners=0.3, cutout=0.3, border=0.15,
 )  # fmt: skip
 HEAVY = Strength()
+WIDE = Strength(zoom=(0.65, 1.2), match=0.3, local=0.6, smallest=0.3, noise=0.06, border=0.3)
 
 
 def augment(images: tf.Tensor, size: int, strength: Strength = HEAVY) -> tf.Tensor:
@@ -56,6 +58,8 @@ def augment(images: tf.Tensor, size: int, strength: Strength = HEAVY) -> tf.Tens
     """
     x = tone(images, strength)
     x = warp(x[..., None], size, strength)
+    if strength.local:
+        x = _some(strength.local, local(x), x)
     if strength.resample:
         x = resample(x, strength)
     if strength.fourier:
@@ -127,6 +131,39 @@ def resample(x: tf.Tensor, strength: Strength) -> tf.Tensor:
         shrunk = tf.image.resize(part, [small, small], antialias=True)
         parts.append(_some(strength.resample, tf.image.resize(shrunk, [size, size]), part))
     return tf.concat(parts, 0)
+
+
+def local(x: tf.Tensor) -> tf.Tensor:
+    """Change the contrast of coarse, middle and fine structures apart from each other.
+
+    Sharpening, smoothing and adaptive equalisation (CLAHE), which viewers, exports and makers of
+    datasets apply, differ in nothing more than these three factors.
+    """
+    half = tf.shape(x)[0] // 2
+    return tf.concat([_bands(part) for part in (x[:half], x[half:])], 0)
+
+
+def _bands(x: tf.Tensor) -> tf.Tensor:
+    """As `local`, with one choice of the two borders between the bands for the whole batch."""
+    n, size = tf.shape(x)[0], x.shape[1]
+
+    def below(low: float, high: float) -> tf.Tensor:
+        share = tf.random.uniform([], low, high)
+        small = tf.cast(tf.math.round(share * size), tf.int32)
+        shrunk = tf.image.resize(x, [small, small], antialias=True)
+        return tf.image.resize(shrunk, [size, size], "bicubic")
+
+    def gain(low: float, high: float) -> tf.Tensor:
+        return tf.exp(_uniform(n, low, high))[:, None, None, None]
+
+    mean = tf.reduce_mean(x, (1, 2, 3), keepdims=True)
+    coarse, middle = below(0.03, 0.15), below(0.3, 0.8)
+    return (
+        mean
+        + gain(-1.2, 0.2) * (coarse - mean)
+        + gain(-0.4, 1.0) * (middle - coarse)
+        + gain(-1.0, 1.4) * (x - middle)
+    )
 
 
 def fourier(x: tf.Tensor, low: int = 3) -> tf.Tensor:

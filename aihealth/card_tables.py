@@ -128,6 +128,35 @@ def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
                 for name, figure, chance in rows
                 if figure and figure.get("value") is not None
             ],
+        },
+        *_processed_table(report.get("processed") or {}, classes["whole_image"]),
+    ]
+
+
+def _processed_table(
+    processed: dict[str, dict[str, Any]], whole: dict[str, Any]
+) -> list[dict[str, Any]]:
+    if not processed:
+        return []
+    return [
+        {
+            "title": "The same films, processed differently",
+            "text": "Balanced accuracy on the same images after changes that other equipment, "
+            "viewers and exports make, and the share then turned away as no chest radiograph. "
+            "Nothing of the patient has changed: what is lost here was learned of the hospitals' "
+            "processing.",
+            "columns": ["", "balanced accuracy", "turned away"],
+            "rows": [
+                ["as it is", with_interval(whole["value"], whole.get("interval")), "–"],
+                *(
+                    [
+                        name,
+                        with_interval(figure["value"], figure.get("interval")),
+                        with_interval(figure["rejected"], None),
+                    ]
+                    for name, figure in processed.items()
+                ),
+            ],
         }
     ]
 

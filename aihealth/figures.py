@@ -138,7 +138,7 @@ def reliability_figure(y_true: np.ndarray, probabilities: np.ndarray, dataset: s
     axes.plot(mean_confidence, accuracy, marker="o", markersize=5, label=label, **_line(0))
     axes.set(xlabel="confidence of the most probable class", ylabel="accuracy")
     _unit_square(axes)
-    _legend(axes, "upper left")
+    _legend(axes, "best")
     return figure
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from aihealth import __main__ as cli
-from aihealth import audit
+from aihealth import audit, processing
 from tests.releases import CLASSES, make_release
 
 RNG = np.random.default_rng(0)
@@ -110,6 +110,28 @@ def test_noise_teaches_nothing_and_a_group_is_never_on_both_sides():
     assert leaking["value"] > 0.9
 
 
+def test_a_model_that_reads_the_tone_is_found_out(model, tmp_path):
+    levels = folder_of(tmp_path / "d", lambda label, _: ((40, 120, 200)[label],) * 2 + ("a",))
+    found = audit.audit(model, str(levels))["processed"]
+    assert found["turned by 10 degrees"]["value"] > 0.9
+    assert found["local contrast evened out"]["value"] == pytest.approx(1 / 3, abs=0.1)
+    assert found["darker"]["value"] < 0.9
+    assert all(0 <= figure["rejected"] <= 1 for figure in found.values())
+
+
+@pytest.mark.parametrize("name", processing.CHANGES)
+def test_each_change_changes_the_image_and_nothing_else(name):
+    pixels = np.asarray(film(60, 180, seed=3).resize((160, 160)))
+    kept = pixels.copy()
+    changed = processing.CHANGES[name](pixels)
+    assert changed.shape == pixels.shape and changed.dtype == np.uint8
+    assert np.array_equal(pixels, kept)
+    assert not np.array_equal(changed, pixels)
+    assert np.array_equal(changed, processing.CHANGES[name](pixels))
+    # Lungs are still darker than what is between them.
+    assert changed[60:100, 35:55].mean() < changed[60:100, 76:84].mean()
+
+
 def test_too_few_groups_give_no_figure():
     assert audit.learned(np.zeros((4, 2)), np.array([0, 0, 1, 1]), np.zeros(4), "ab") is None
     assert audit.learned(np.zeros((4, 2)), np.zeros(4, int), np.arange(4), "ab") is None
@@ -124,5 +146,12 @@ def test_the_report_is_json_and_readable(model, tmp_path, capsys):
     assert report["n"] == 30
     assert [row["file"] for row in report["unreadable"]] == ["Normal/a_99.png"]
     printed = capsys.readouterr().out
-    for words in ("lungs blanked out", "borders only", "8 x 8", "features", "chance 33.3%"):
+    for words in (
+        "lungs blanked out",
+        "borders only",
+        "8 x 8",
+        "features",
+        "chance 33.3%",
+        "sharpened",
+    ):
         assert words in printed
