@@ -288,7 +288,7 @@ def _starting_weights(provenance: dict[str, Any]) -> str:
     """Where the first weights came from, for people."""
     runs, names = _runs(provenance), provenance.get("starting_weights") or []
     if len(runs) > 1:
-        told = "; ".join(_epochs(run) for run in runs[:-1])
+        told = "; ".join(_epochs(run) for run in runs[:-1] if run.get("epochs") != 0)
         count = len(names) if isinstance(names, list) else 1
         mean = f"the mean of {count} states of earlier runs" if count > 1 else "an earlier run"
         soup = " (Wortsman et al., Model soups, ICML 2022)" if count > 1 else ""
