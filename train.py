@@ -373,9 +373,10 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--batch-size", type=int, help="even")
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
-    recipe.add_argument(
-        "--augment", choices=("wide", "heavy", "medium", "light", "original", "none")
-    )
+    recipe.add_argument("--augment",
+        choices=("light", "medium", "heavy", "wide", "original", "none"),
+        help="light to wide: how far images are changed against shortcuts (docs/ablation.md); "
+        "original: as the original script did")  # fmt: skip
     recipe.add_argument("--balance", type=float,
         help="0 draws images equally often, 1 pairs of class and source; classes are balanced "
         "above 0")  # fmt: skip
