@@ -123,13 +123,9 @@ def warp(x: tf.Tensor, size: int, strength: Strength) -> tf.Tensor:
 
 def resample(x: tf.Tensor, strength: Strength) -> tf.Tensor:
     """Shrink some images and enlarge them again: what a small or poorly scanned file looks like."""
-    size = x.shape[1]
-    parts, half = [], tf.shape(x)[0] // 2
-    for part in (x[:half], x[half:]):  # Two sizes a batch; one an image would need Python.
-        share = tf.random.uniform([], strength.smallest, 1.0)
-        small = tf.cast(tf.math.round(share * size), tf.int32)
-        shrunk = tf.image.resize(part, [small, small], antialias=True)
-        parts.append(_some(strength.resample, tf.image.resize(shrunk, [size, size]), part))
+    parts = [
+        _some(strength.resample, _shrunk(part, strength.smallest, 1.0), part) for part in _halves(x)
+    ]
     return tf.concat(parts, 0)
 
 
@@ -139,31 +135,37 @@ def local(x: tf.Tensor) -> tf.Tensor:
     Sharpening, smoothing and adaptive equalisation (CLAHE), which viewers, exports and makers of
     datasets apply, differ in nothing more than these three factors.
     """
-    half = tf.shape(x)[0] // 2
-    return tf.concat([_bands(part) for part in (x[:half], x[half:])], 0)
+    return tf.concat([_bands(part) for part in _halves(x)], 0)
 
 
 def _bands(x: tf.Tensor) -> tf.Tensor:
     """As `local`, with one choice of the two borders between the bands for the whole batch."""
-    n, size = tf.shape(x)[0], x.shape[1]
-
-    def below(low: float, high: float) -> tf.Tensor:
-        share = tf.random.uniform([], low, high)
-        small = tf.cast(tf.math.round(share * size), tf.int32)
-        shrunk = tf.image.resize(x, [small, small], antialias=True)
-        return tf.image.resize(shrunk, [size, size], "bicubic")
 
     def gain(low: float, high: float) -> tf.Tensor:
-        return tf.exp(_uniform(n, low, high))[:, None, None, None]
+        return tf.exp(_uniform(tf.shape(x)[0], low, high))[:, None, None, None]
 
     mean = tf.reduce_mean(x, (1, 2, 3), keepdims=True)
-    coarse, middle = below(0.03, 0.15), below(0.3, 0.8)
+    coarse, middle = _shrunk(x, 0.03, 0.15, "bicubic"), _shrunk(x, 0.3, 0.8, "bicubic")
     return (
         mean
         + gain(-1.2, 0.2) * (coarse - mean)
         + gain(-0.4, 1.0) * (middle - coarse)
         + gain(-1.0, 1.4) * (x - middle)
     )
+
+
+def _halves(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two sizes a batch to shrink to; one an image would need Python."""
+    half = tf.shape(x)[0] // 2
+    return x[:half], x[half:]
+
+
+def _shrunk(x: tf.Tensor, least: float, most: float, enlarge: str = "bilinear") -> tf.Tensor:
+    """Shrink to one random share of the side and enlarge again."""
+    size = x.shape[1]
+    share = tf.random.uniform([], least, most)
+    small = tf.cast(tf.math.round(share * size), tf.int32)
+    return tf.image.resize(tf.image.resize(x, [small, small], antialias=True), [size] * 2, enlarge)
 
 
 def fourier(x: tf.Tensor, low: int = 3) -> tf.Tensor:
