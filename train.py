@@ -21,7 +21,6 @@ processes or machines train together with KERAS_BACKEND=jax: docs/training-at-sc
 """
 
 import argparse
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +40,7 @@ RECIPES = {
         "learning_rate": 1e-3,
         "weight_decay": 1e-4,
         "augment": "medium",
+        "exchange": 0.0,
         "balance": 0.5,
         "smoothing": 0.1,
         "average": 0.99,
@@ -53,13 +53,13 @@ RECIPES = {
         "learning_rate": 1e-3,
         "weight_decay": 0.0,
         "augment": "original",
+        "exchange": 0.0,
         "balance": 0.0,
         "smoothing": 0.0,
         "average": 0.0,
         "patience": 10,
     },
 }
-WARM_UP = 40  # steps
 
 
 def main() -> None:
@@ -83,7 +83,16 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     import keras
     import tensorflow as tf
 
-    from aihealth import checkpoint, data, export, leave_out, models, streaming, training
+    from aihealth import (
+        augment,
+        checkpoint,
+        data,
+        export,
+        leave_out,
+        models,
+        streaming,
+        training,
+    )
 
     answers = args.left_out_answers
     unseen = leave_out.Answers.load(answers) if answers else None
@@ -93,7 +102,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     use_the_machine()
 
     # === Data ===
-    augment, margin = augmentation(args.augment, args.size)
+    change, margin = augment.by_name(args.augment, args.size, args.exchange)
     train_size = round(args.size * margin)
     if args.stream:
         splits = streaming.load(args.data, args.size, args.hold, args.seed)
@@ -131,7 +140,9 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         if args.arch not in models.ARCHITECTURES:
             export.to_tf_keras(model)  # An architecture that cannot be released is refused now.
         model.compile(
-            optimizer=optimizer(args, args.epochs * steps_per_epoch),
+            optimizer=training.optimizer(
+                args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch
+            ),
             loss="categorical_crossentropy",
             metrics=["accuracy"],
         )
@@ -155,7 +166,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         begun = progress.epoch * steps_per_epoch + progress.step
         steps = range(begun, args.epochs * steps_per_epoch)
         model.fit(
-            feed(args, cluster, splits["train"], stream, augment, steps),
+            feed(args, cluster, splits["train"], stream, change, steps),
             initial_epoch=progress.epoch,
             epochs=progress.epoch + 1 if progress.step else args.epochs,
             steps_per_epoch=steps_per_epoch - progress.step,
@@ -178,7 +189,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     }
     if args.stream:
         facts["streamed_images"] = images
-    return model, splits, progress.history, facts, augment, unseen
+    return model, splits, progress.history, facts, change, unseen
 
 
 def open_stream(
@@ -212,7 +223,7 @@ def feed(
     cluster: distribution.Cluster,
     images: object,
     stream: object | None,
-    augment: Callable,
+    change: Callable,
     steps: range,
 ) -> object:
     """Batches of these steps for `model.fit`, from the stream or from the images in memory."""
@@ -220,11 +231,11 @@ def feed(
 
     if stream:
         return training.streamed_batches(
-            stream, augment, classes=len(images.classes), smoothing=args.smoothing
+            stream, change, classes=len(images.classes), smoothing=args.smoothing
         )
     return training.training_batches(
         images,
-        augment,
+        change,
         weights=training.sampling_weights(images, args.balance),
         batch_size=args.batch_size,
         steps=steps,
@@ -238,12 +249,12 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth import checkpoint, finishing
 
-    model, splits, history, facts, augment, unseen = trained
+    model, splits, history, facts, change, unseen = trained
     if history:
         checkpoint.use_best(run, model)
     folder = run / "release"
     finishing.write_release(
-        folder, model, splits, args.arch, args.data, history, facts, augment, unseen
+        folder, model, splits, args.arch, args.data, history, facts, change, unseen
     )
     print(
         f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
@@ -251,35 +262,6 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
         f"  MODEL_ID={folder} python space/app.py\n"
         f"  python push_to_hub.py model --release {folder} --repo-id ORG/NAME --dry-run"
     )
-
-
-def augmentation(name: str, size: int) -> tuple[Callable, float]:
-    """What happens to training images, and how much larger than `size` they are read for it."""
-    from aihealth import augment, training
-
-    if name == "none":
-        return training.no_augmentation, 1.0
-    if name == "original":
-        return training.original_augmentation, 1.0
-    strength = getattr(augment, name.upper())
-    # Crops of images that are a quarter larger keep their detail.
-    return functools.partial(augment.augment, size=size, strength=strength), 1.25
-
-
-def optimizer(args: argparse.Namespace, steps: int) -> object:
-    """AdamW under a cosine with a short warm-up; for the baseline the original's plain Adam."""
-    import keras
-
-    if args.arch == "baseline":
-        return keras.optimizers.Adam(args.learning_rate)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        args.learning_rate / 20,
-        max(1, steps - WARM_UP),
-        alpha=0.01,
-        warmup_target=args.learning_rate,
-        warmup_steps=WARM_UP,
-    )
-    return keras.optimizers.AdamW(schedule, weight_decay=args.weight_decay, global_clipnorm=2.0)
 
 
 def use_the_machine() -> None:
@@ -374,9 +356,12 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
     recipe.add_argument("--augment",
-        choices=("light", "medium", "heavy", "wide", "original", "none"),
+        choices=("light", "medium", "heavy", "wide", "mixed", "original", "none"),
         help="light to wide: how far images are changed against shortcuts (docs/ablation.md); "
-        "original: as the original script did")  # fmt: skip
+        "mixed: half light, half wide; original: as the original script did")  # fmt: skip
+    recipe.add_argument("--exchange", type=float,
+        help="probability, 0 to 1, that the lungs of a training image are put into the "
+        "surroundings of another one")  # fmt: skip
     recipe.add_argument("--balance", type=float,
         help="0 draws images equally often, 1 pairs of class and source; classes are balanced "
         "above 0")  # fmt: skip
@@ -392,6 +377,8 @@ def parse_arguments() -> argparse.Namespace:
         args.size = 224  # what the networks of keras.applications were made for
     if args.batch_size < 2 or args.batch_size % 2:
         raise UserError(f"--batch-size {args.batch_size}: an even number is needed")
+    if not 0 <= args.exchange <= 1:
+        raise UserError(f"--exchange {args.exchange}: a probability from 0 to 1 is needed")
     if args.stream and args.leave_out:
         raise UserError("--leave-out needs all images in memory: leave out --stream")
     if min(args.hold, args.buffer, args.save_every) < 1:

@@ -25,11 +25,6 @@ AUDIT = "audit.json"
 FOLDS = 5
 THUMBNAIL = 8  # pixels a side
 
-# Where the lungs of a frontal film lie, as shares of its width and height: two upright ellipses
-# (centre x, centre y, half width, half height), laid over the mean films of the collections that
-# the project knows. Plain geometry, no segmentation: the same place in every image, so that its
-# outline tells nothing of the patient.
-LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
 BORDER = 0.125  # of each side: what "only the borders" keeps
 
 
@@ -166,10 +161,10 @@ def _report(
 
 
 def lung_mask(size: int) -> np.ndarray:
-    """(size, size) bool, True where `LUNGS` lie."""
+    """(size, size) bool, True where `processing.LUNGS` lie."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     mask = np.zeros((size, size), bool)
-    for cx, cy, rx, ry in LUNGS:
+    for cx, cy, rx, ry in processing.LUNGS:
         mask |= ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1
     return mask
 

@@ -5,9 +5,13 @@ its images. Each step below takes one of these clues away. Strengths are in `Str
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
+
+from aihealth.processing import LUNGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,33 @@ HEAVY = Strength()
 WIDE = Strength(zoom=(0.65, 1.2), match=0.3, local=0.6, smallest=0.3, noise=0.06, border=0.3)
 
 
+STRENGTHS = {"light": LIGHT, "medium": MEDIUM, "heavy": HEAVY, "wide": WIDE}
+
+
+def by_name(
+    name: str, size: int, exchange: float = 0.0
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], float]:
+    """What happens to training images, and how much larger than `size` they are read for it.
+
+    Args:
+        name: "light", "medium", "heavy", "wide", "mixed", "original" or "none".
+        size: side of the input, pixels.
+        exchange: probability of `surround`.
+    """
+    margin = 1.25  # Crops of images that are a quarter larger keep their detail.
+    if name == "none":
+        change, margin = no_augmentation, 1.0
+    elif name == "original":
+        change, margin = original_augmentation, 1.0
+    elif name == "mixed":
+        change = functools.partial(mixed, size=size)
+    else:
+        change = functools.partial(augment, size=size, strength=STRENGTHS[name])
+    if not exchange:
+        return change, margin
+    return lambda images: surround(change(images), exchange), margin
+
+
 def augment(images: tf.Tensor, size: int, strength: Strength = HEAVY) -> tf.Tensor:
     """Change each image of a batch at random.
 
@@ -67,6 +98,17 @@ def augment(images: tf.Tensor, size: int, strength: Strength = HEAVY) -> tf.Tens
     if strength.field or strength.noise:
         x = disturb(x, strength)
     return hide(tf.clip_by_value(x, 0.0, 255.0), strength)
+
+
+def mixed(images: tf.Tensor, size: int) -> tf.Tensor:
+    """As `augment`, the first half of a batch with `LIGHT`, the second with `WIDE`.
+
+    A network that sees each film both ways learns them as they are and as others process them.
+    """
+    half = tf.shape(images)[0] // 2
+    return tf.concat(
+        [augment(images[:half], size, LIGHT), augment(images[half:], size, WIDE)], axis=0
+    )
 
 
 def tone(images: tf.Tensor, strength: Strength) -> tf.Tensor:
@@ -232,6 +274,88 @@ def hide(x: tf.Tensor, strength: Strength) -> tf.Tensor:
         x = paint(x, zero, one, zero, w, strength.border / 2)
         x = paint(x, zero, one, 1 - w, one, strength.border / 2)
     return x
+
+
+def surround(x: tf.Tensor, probability: float) -> tf.Tensor:
+    """Put the lungs of some images into the surroundings of another one of the batch.
+
+    What lies around the lungs (shoulders, borders, letters, the shape of the body) then says
+    nothing of the class. As CutMix (Yun et al., ICCV 2019), but what is kept is where the lungs
+    lie, the label stays theirs alone, and the surroundings take over mean and deviation of the
+    grey levels at the seam's inside. Xiao et al., "Noise or Signal" (ICLR 2021), exchange
+    backgrounds so to measure what a network makes of them.
+
+    Args:
+        x: float32 `(n, s, s, 1)`, 0..255.
+        probability: of each image to be changed.
+
+    Returns:
+        float32 `(n, s, s, 1)`, 0..255.
+    """
+    n = tf.shape(x)[0]
+    lungs = _around_the_lungs(n, x.shape[1])
+    other = tf.random.shuffle(x)
+    (mean, spread), (other_mean, other_spread) = (_levels(part, lungs) for part in (x, other))
+    frame = tf.clip_by_value((other - other_mean) / other_spread * spread + mean, 0.0, 255.0)
+    return _some(probability, lungs * x + (1 - lungs) * frame, x)
+
+
+def _around_the_lungs(n: tf.Tensor, size: int) -> tf.Tensor:
+    """`(n, size, size, 1)`, 1 inside and 0 outside of the two ellipses, a little larger or lower
+    in each image, in half of them with what lies between the lungs; the edge is soft."""
+    grid = (tf.range(size, dtype=tf.float32) + 0.5) / size
+    large = _wide(_uniform(n, 0.95, 1.35))
+    down = _wide(_uniform(n, -0.03, 0.03))
+    rows, columns = grid[None, :, None], grid[None, None, :]
+    mask = tf.zeros([n, size, size])
+    for x, y, half_width, half_height in LUNGS:
+        across, along = (columns - x) / half_width, (rows - y - down) / half_height
+        away = tf.sqrt(across**2 + along**2) / large
+        mask = tf.maximum(mask, tf.clip_by_value((1 - away) / 0.08 + 0.5, 0.0, 1.0))
+    between = (tf.abs(columns - 0.5) < 0.22) & (tf.abs(rows - 0.47 - down) < 0.3 * large)
+    between &= _wide(_uniform(n, 0, 1)) < 0.5
+    return tf.maximum(mask, tf.cast(between, tf.float32))[..., None]
+
+
+def _levels(x: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and deviation of the grey levels inside a mask, `(n, 1, 1, 1)` each."""
+    weight = tf.reduce_sum(mask, (1, 2, 3), keepdims=True)
+    mean = tf.reduce_sum(x * mask, (1, 2, 3), keepdims=True) / weight
+    variance = tf.reduce_sum((x - mean) ** 2 * mask, (1, 2, 3), keepdims=True) / weight
+    return mean, tf.sqrt(variance + 25.0)  # no division by what a plain image has
+
+
+def no_augmentation(images: tf.Tensor) -> tf.Tensor:
+    """uint8 `(n, s, s)` to float32 `(n, s, s, 1)`, as they are."""
+    return tf.cast(images[..., None], tf.float32)
+
+
+def original_augmentation(images: tf.Tensor) -> tf.Tensor:
+    """What the original script did with ImageDataGenerator: shear 0.2, zoom 0.2, mirror.
+
+    Args:
+        images: uint8 `(n, s, s)`.
+
+    Returns:
+        float32 `(n, s, s, 1)`, 0..255.
+    """
+    n, side = tf.shape(images)[0], images.shape[1]
+    shear = tf.random.uniform([n], -0.2, 0.2) * (math.pi / 180)  # Keras takes degrees
+    zoom_x, zoom_y = tf.random.uniform([n], 0.8, 1.2), tf.random.uniform([n], 0.8, 1.2)
+    mirror = tf.where(tf.random.uniform([n]) < 0.5, -1.0, 1.0)
+    half = (side - 1) / 2
+    a, b = mirror * zoom_x, -tf.sin(shear) * zoom_y
+    c, d = tf.zeros([n]), tf.cos(shear) * zoom_y
+    zero = tf.zeros([n])
+    transforms = [a, b, half - half * (a + b), c, d, half - half * (c + d), zero, zero]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images[..., None], tf.float32),
+        transforms=tf.stack(transforms, axis=1),
+        output_shape=[side, side],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
 
 
 def _uniform(n: tf.Tensor, low: float, high: float) -> tf.Tensor:

@@ -22,12 +22,12 @@ def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
 
 def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
-    rows, before = [], {}
+    rows, before, recipe = [], {}, None
     for name, block in metrics.items():
         if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
             continue
         if "temperatures" in block:  # of `python -m aihealth leave-out`: one row a source
-            before = block["ece_before"]
+            before, recipe = block["ece_before"], block.get("recipe")
             rows += [
                 _left_out_row(source, part, classes) for source, part in block["per_source"].items()
             ]
@@ -40,6 +40,8 @@ def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]
         "Trained without a source, measured on it: what a hospital that this model has never seen "
         "should expect. The released model was trained on all sources."
     )
+    if recipe:
+        text += f" The models here: {recipe}; the released one may have had more, see Training."
     if before:
         text += (
             ' Temperature and the rule for "not sure" come from the other sources that were left '

@@ -23,6 +23,7 @@ ANSWERS = "left_out.npz"
 BLOCK = "left_out"  # of metrics.json
 TARGET_ACCURACY = 0.80  # of what is answered at a hospital that was left out
 MAX_ABSTAINED = 0.30
+ROWS = ("logits", "labels", "sources", "groups", "rejected")  # of `Answers`, one row an image
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
@@ -37,6 +38,7 @@ class Answers:
         groups: `(n,)` names; near-duplicates and images of one patient share one.
         rejected: `(n,)` bool, turned away as no chest radiograph.
         classes: class names.
+        recipe: how the models were trained, for people.
     """
 
     logits: np.ndarray
@@ -45,6 +47,7 @@ class Answers:
     groups: np.ndarray
     rejected: np.ndarray
     classes: np.ndarray
+    recipe: str = ""
 
     def save(self, path: Path) -> None:
         """Write `left_out.npz`."""
@@ -59,7 +62,8 @@ class Answers:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
+                recipe = str(arrays["recipe"]) if "recipe" in arrays else ""  # before 2026-11-23
+                return cls(**{name: arrays[name] for name in (*ROWS, "classes")}, recipe=recipe)
         except FileNotFoundError as error:
             raise UserError(
                 f"{path} does not exist; `python -m aihealth leave-out` writes it"
@@ -70,20 +74,13 @@ class Answers:
     @classmethod
     def join(cls, parts: Sequence["Answers"]) -> "Answers":
         """The answers of all folds."""
-        arrays = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in dataclasses.fields(cls)
-        }
-        return cls(**arrays | {"classes": parts[0].classes})
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ROWS}
+        recipe = "; ".join(sorted({part.recipe for part in parts} - {""}))
+        return cls(**arrays, classes=parts[0].classes, recipe=recipe)
 
     def subset(self, keep: np.ndarray) -> "Answers":
         """The images that a boolean mask names."""
-        arrays = {
-            field.name: getattr(self, field.name)[keep]
-            for field in dataclasses.fields(self)
-            if field.name != "classes"
-        }
-        return Answers(**arrays, classes=self.classes)
+        return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in ROWS})
 
     def weights(self) -> np.ndarray:
         """`(n,)`: every pair of class and source counts alike."""
@@ -180,7 +177,15 @@ def answers_of(folder: Path, data: Sequence[str], source: str) -> Answers:
         images.groups,
         np.array([not answer.is_chest_radiograph for answer in given]),
         np.array(images.classes),
+        _recipe(folder),
     )
+
+
+def _recipe(folder: Path) -> str:
+    """How a release was trained, in a few words."""
+    run = release.read_json(folder / release.PROVENANCE)
+    settings = run["settings"]
+    return f"{settings['augment']} augmentation, {settings['size']} px, epochs: {run['epochs']}"
 
 
 def temperature_for(answers: Answers) -> float:
@@ -208,7 +213,7 @@ def measure(answers: Answers) -> dict[str, Any]:
 
     Returns:
         A block of `metrics.json`, with `temperatures` and, before any temperature, `ece_before`,
-        both per source.
+        both per source, and the `recipe` of the models where it is known.
     """
     names = sorted(set(answers.sources.tolist()))
     probability = answers.probabilities()
@@ -236,4 +241,5 @@ def measure(answers: Answers) -> dict[str, Any]:
         abstained=abstained,
         dataset="each source by a model trained without it",
     )
-    return block | {"temperatures": temperatures, "ece_before": before}
+    block |= {"temperatures": temperatures, "ece_before": before}
+    return block | ({"recipe": answers.recipe} if answers.recipe else {})

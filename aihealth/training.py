@@ -1,16 +1,19 @@
-"""Feeding: how often each image is drawn, and batches for `model.fit`.
+"""What `model.fit` is given: draws, augmented batches, the optimizer.
 
-Runs on TensorFlow, on the CPU, whatever Keras' backend.
+Batches are made by TensorFlow, on the CPU, whatever Keras' backend.
 """
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from aihealth.data import Images
 from aihealth.distribution import Cluster
 from aihealth.streaming import Stream
+
+WARM_UP = 40  # steps
 
 
 def sampling_weights(images: Images, balance: float) -> np.ndarray:
@@ -146,34 +149,24 @@ def three_channels(grey: tf.Tensor) -> tf.Tensor:
     return tf.repeat(grey, 3, axis=-1)
 
 
-def no_augmentation(images: tf.Tensor) -> tf.Tensor:
-    """uint8 `(n, s, s)` to float32 `(n, s, s, 1)`, as they are."""
-    return tf.cast(images[..., None], tf.float32)
-
-
-def original_augmentation(images: tf.Tensor) -> tf.Tensor:
-    """What the original script did with ImageDataGenerator: shear 0.2, zoom 0.2, mirror.
+def optimizer(
+    arch: str, learning_rate: float, weight_decay: float, steps: int
+) -> keras.optimizers.Optimizer:
+    """AdamW under a cosine with a short warm-up; for the baseline the original's plain Adam.
 
     Args:
-        images: uint8 `(n, s, s)`.
-
-    Returns:
-        float32 `(n, s, s, 1)`, 0..255.
+        arch: name of the architecture.
+        learning_rate: the highest, after the warm-up.
+        weight_decay: of AdamW.
+        steps: of the whole run.
     """
-    n, side = tf.shape(images)[0], images.shape[1]
-    shear = tf.random.uniform([n], -0.2, 0.2) * (np.pi / 180)  # Keras takes degrees
-    zoom_x, zoom_y = tf.random.uniform([n], 0.8, 1.2), tf.random.uniform([n], 0.8, 1.2)
-    mirror = tf.where(tf.random.uniform([n]) < 0.5, -1.0, 1.0)
-    half = (side - 1) / 2
-    a, b = mirror * zoom_x, -tf.sin(shear) * zoom_y
-    c, d = tf.zeros([n]), tf.cos(shear) * zoom_y
-    zero = tf.zeros([n])
-    transforms = [a, b, half - half * (a + b), c, d, half - half * (c + d), zero, zero]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images[..., None], tf.float32),
-        transforms=tf.stack(transforms, axis=1),
-        output_shape=[side, side],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
+    if arch == "baseline":
+        return keras.optimizers.Adam(learning_rate)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 20,
+        max(1, steps - WARM_UP),
+        alpha=0.01,
+        warmup_target=learning_rate,
+        warmup_steps=WARM_UP,
     )
+    return keras.optimizers.AdamW(schedule, weight_decay=weight_decay, global_clipnorm=2.0)

@@ -39,17 +39,17 @@ def prepare(arch: str, root: str) -> tuple:
     import keras
 
     import train
-    from aihealth import data, models, training
+    from aihealth import augment, data, models, training
 
     recipe = train.RECIPES[arch]
-    augment, margin = train.augmentation(recipe["augment"], recipe["size"])
+    change, margin = augment.by_name(recipe["augment"], recipe["size"], recipe["exchange"])
     images = data.load([root], recipe["size"], round(recipe["size"] * margin))["train"]
     model = models.build(arch, recipe["size"], len(images.classes))
     model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy")
     batches = iter(
         training.training_batches(
             images,
-            augment,
+            change,
             weights=training.sampling_weights(images, recipe["balance"]),
             batch_size=32,
             steps=range(10**9),

@@ -82,8 +82,8 @@ def _ours(data: Path, loaded: list[int]) -> Iterator[Any]:
 
     All splits are decoded before the first batch; `loaded` is told how many images that were.
     """
+    from aihealth import augment, training
     from aihealth import data as prepared_data
-    from aihealth import training
 
     splits = prepared_data.load([str(data)], original.SIZE)
     loaded[:] = [sum(map(len, splits.values()))]
@@ -91,7 +91,7 @@ def _ours(data: Path, loaded: list[int]) -> Iterator[Any]:
     return iter(
         training.training_batches(
             images,
-            training.original_augmentation,
+            augment.original_augmentation,
             weights=training.sampling_weights(images, 0.0),
             batch_size=original.BATCH,
             steps=range(10**9),

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from aihealth import augment
+from aihealth.audit import lung_mask
 
 SIZE = 48
 NOTHING = augment.Strength(
@@ -38,14 +39,23 @@ def test_nothing_switched_on_changes_nothing(films):
     assert np.allclose(changed(films), films, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["LIGHT", "MEDIUM", "HEAVY", "WIDE"])
-def test_every_strength_gives_grey_levels_of_the_size_asked_for(films, name):
-    out = augment.augment(tf.constant(films), 40, getattr(augment, name))
+@pytest.mark.parametrize("name", [*augment.STRENGTHS, "mixed", "original", "none"])
+def test_every_augmentation_gives_grey_levels_of_the_size_asked_for(films, name):
+    change, margin = augment.by_name(name, 40)
+    side = round(40 * margin)
+    films = tf.cast(tf.image.resize(films[..., None], [side, side])[..., 0], tf.uint8)
+    out = change(films)
     assert out.shape == (8, 40, 40, 1) and out.dtype == tf.float32
     assert np.isfinite(out).all()
     assert out.numpy().min() >= 0 and out.numpy().max() <= 255
-    again = augment.augment(tf.constant(films), 40, getattr(augment, name))
-    assert not np.allclose(out, again)
+    assert np.allclose(out, change(films)) == (name == "none")
+
+
+def test_mixed_changes_half_of_the_batch_lightly(films):
+    films = np.repeat(films, 4, axis=0)
+    change, _ = augment.by_name("mixed", SIZE)
+    away = np.abs(change(tf.constant(films)).numpy()[..., 0] - films).mean((1, 2))
+    assert away[:16].mean() < 0.7 * away[16:].mean()
 
 
 @pytest.mark.parametrize(
@@ -90,3 +100,29 @@ def test_corners_are_covered_and_the_centre_is_not(films):
     assert np.allclose(out[:, 16:32, 16:32], films[:, 16:32, 16:32], atol=0.01)
     corners = [np.abs(out - films)[:, y, x] for y in (0, -1) for x in (0, -1)]
     assert (np.stack(corners) > 0.5).mean() > 0.9
+
+
+def test_lungs_are_put_into_the_surroundings_of_another_image():
+    dark, bright = np.full((8, SIZE, SIZE, 1), 60.0), np.full((8, SIZE, SIZE, 1), 60.0)
+    bright[:, :, 0] = 220.0  # the same lungs, another margin
+    films = tf.constant(np.concatenate([dark, bright]), tf.float32)
+    out = augment.surround(films, 1.0).numpy()
+    assert np.allclose(out[:, lung_mask(SIZE)], 60.0, atol=0.01)
+    taken, own = out[:, SIZE // 2, 0, 0] > 140, films.numpy()[:, SIZE // 2, 0, 0] > 140
+    assert taken.sum() == 8 and (taken != own).any()
+
+
+def test_surroundings_take_over_the_grey_levels_of_the_lungs_beside_them(films):
+    x = tf.cast(films[..., None], tf.float32)
+    pair = tf.concat([0.3 * x, 0.3 * x + 150.0], 0)  # the same images, dark and bright
+    out = augment.surround(pair, 1.0).numpy()
+    assert np.abs(out[:8] - 0.3 * x).mean() < 20
+    assert np.abs(out[8:] - 0.3 * x - 150.0).mean() < 20
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_surroundings_are_exchanged_as_often_as_asked(films, share):
+    x = tf.tile(tf.cast(films[..., None], tf.float32), [40, 1, 1, 1])
+    x += tf.range(320, dtype=tf.float32)[:, None, None, None] / 10
+    away = np.abs(augment.surround(x, share).numpy() - x).max((1, 2, 3)) > 0.01
+    assert abs(away.mean() - share) < 0.1

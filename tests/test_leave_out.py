@@ -1,5 +1,6 @@
 """`python -m aihealth leave-out`: the figures, and the command on drawn images."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -77,6 +78,23 @@ def test_saved_answers_are_read_back(tmp_path):
     read = leave_out.Answers.load(tmp_path / leave_out.ANSWERS)
     np.testing.assert_array_equal(read.logits, made.logits)
     np.testing.assert_array_equal(read.sources, made.sources)
+    assert read.recipe == ""
+
+
+def test_answers_know_the_recipes_that_they_come_from(tmp_path):
+    short, long = (dataclasses.replace(answers(2.0), recipe=text) for text in ("short", "long"))
+    joined = leave_out.Answers.join([short, long, short, answers(2.0)])
+    joined.subset(joined.labels == 0).save(tmp_path / leave_out.ANSWERS)
+    read = leave_out.Answers.load(tmp_path / leave_out.ANSWERS)
+    assert read.recipe == "long; short"
+    assert leave_out.measure(read)["recipe"] == "long; short"
+
+
+def test_files_from_before_recipes_were_kept_are_read(tmp_path):
+    fields = dataclasses.asdict(answers(2.0))
+    fields.pop("recipe")
+    np.savez(tmp_path / "old.npz", **fields)
+    assert leave_out.Answers.load(tmp_path / "old.npz").recipe == ""
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
@@ -132,6 +150,7 @@ def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp
     card = (final / "release" / "README.md").read_text()
     assert "At hospitals that training left out" in card
     assert f"| {source} | {count} |" in card
+    assert "The models here: light augmentation, 32 px, epochs: 1;" in card
 
 
 def test_an_unknown_source_is_refused(prepared, tmp_path):
