@@ -16,9 +16,11 @@ from PIL import Image
 
 from aihealth import images, processing, release
 from aihealth.bootstrap import mean_interval
+from aihealth.card_tables import EXCHANGED
 from aihealth.classifier import Classifier
 from aihealth.evaluate import Sample, answer_all, check_output, find_samples, title
 from aihealth.metrics import SEED, evaluate_predictions
+from aihealth.parallel import in_order
 from data_prep.inspection import table
 
 AUDIT = "audit.json"
@@ -76,8 +78,11 @@ def audit(
 
     Returns:
         JSON-ready: dataset, n, groups, unreadable, chance; `classes_from` with `whole_image`,
-        `lungs_blanked`, `borders_only` (the release's answers) and `thumbnail` (logistic
-        regression on 8 x 8 pixels, cross-validated by group); `sources_from` with `features`
+        `lungs_blanked`, `borders_only` (the release's answers), `thumbnail` (logistic regression
+        on 8 x 8 pixels, cross-validated by group) and, where there are two classes, for the lungs
+        of each image in the surroundings of an image of another class, `own_lungs` and
+        `other_surroundings`: how often the answer is the class of the one or of the other;
+        `sources_from` with `features`
         (logistic regression on the release's features, cross-validated by group) and `class`
         (the most frequent source of the true class: what the labels alone give away), None with
         fewer than two sources; `map_inside_lungs`; `processed`, the release's answers after each
@@ -114,6 +119,7 @@ def audit(
     read, answers, unreadable = answer_all(look, samples, "auditing")
     report = {"model": model, "revision": classifier.revision, "dataset": title(data, split)}
     report |= _report(read, answers, classifier.classes)
+    report["classes_from"] |= _exchanged(classifier, read)
     report["unreadable"] = unreadable
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -154,6 +160,33 @@ def _report(
             | {"rejected": round(float(rejected[:, index].mean()), 6)}
             for index, name in enumerate(processing.CHANGES)
         },
+    }
+
+
+def _exchanged(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, Any]:
+    """Do answers follow the lungs, or what is around them? {} with a single class.
+
+    As Xiao et al., "Noise or Signal: The Role of Image Backgrounds in Object Recognition" (ICLR
+    2021), do with backgrounds.
+    """
+    labels = np.array([sample.label for sample in samples])
+    if len(np.unique(labels)) < 2:
+        return {}
+    rng, everything = np.random.default_rng(SEED), np.arange(len(samples))
+    others = [rng.choice(everything[labels != label]) for label in labels]
+    size = classifier.config.input_size
+    lungs = lung_mask(size)
+
+    def look(index: int) -> int:
+        pair = (images.prepare(samples[k].open(), size) for k in (index, others[index]))
+        outputs = classifier.outputs(processing.surround(*pair, lungs))
+        return int(outputs["probabilities"].argmax())
+
+    called = np.array(list(in_order(look, everything, "exchanging")))
+    groups = np.array([sample.group for sample in samples])
+    return {
+        "own_lungs": _balanced(labels, called, groups, classifier.classes),
+        "other_surroundings": _balanced(labels[others], called, groups, classifier.classes),
     }
 
 
@@ -278,6 +311,7 @@ def render(report: dict[str, Any]) -> str:
         ("class with the lungs blanked out", classes["lungs_blanked"], chance),
         ("class from the borders only", classes["borders_only"], chance),
         ("class from an 8 x 8 thumbnail, logistic regression", classes["thumbnail"], chance),
+        *((text, classes[name], chance) for name, text in EXCHANGED.items() if name in classes),
     ]
     if sources:
         chance = f"chance {sources['chance']:.1%}"

@@ -3,6 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+# Figures of the shortcut audit on lungs that were put into the surroundings of another image.
+EXCHANGED = {
+    "own_lungs": "class of the lungs, in the surroundings of another class",
+    "other_surroundings": "class of those surroundings",
+}
+
 
 def overall_text(block: dict[str, Any] | None) -> str | None:
     """Balanced accuracy of a block of `metrics.json` with its interval, for people."""
@@ -110,6 +116,7 @@ def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
         ("class with the lungs blanked out", classes["lungs_blanked"], report["chance"]),
         ("class from the borders only", classes["borders_only"], report["chance"]),
         ("class from an 8 x 8 thumbnail", classes["thumbnail"], report["chance"]),
+        *((text, classes.get(name), report["chance"]) for name, text in EXCHANGED.items()),
         ("source from the model's features", sources.get("features"), sources.get("chance")),
         ("source from the true class alone", sources.get("class"), sources.get("chance")),
         ("share of the activation map inside the lungs", inside, inside.get("uniform")),

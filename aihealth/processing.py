@@ -23,6 +23,22 @@ SEED = 0
 LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
 
 
+def surround(pixels: np.ndarray, other: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """The lungs of one image in the surroundings of another.
+
+    The surroundings take over mean and deviation of the grey levels, so that where one image ends
+    and the other begins tells of neither.
+
+    Args:
+        pixels: uint8 `(size, size)`.
+        other: the same, of which the surroundings come.
+        lungs: bool `(size, size)`.
+    """
+    mean, spread = pixels[lungs].mean(), pixels[lungs].std() + 5
+    frame = (other - other[lungs].mean()) / (other[lungs].std() + 5) * spread + mean
+    return np.where(lungs, pixels, np.uint8(np.clip(np.rint(frame), 0, 255)))
+
+
 def tone(pixels: np.ndarray, exponent: float) -> np.ndarray:
     """Another tone curve: grey levels, as 0..1, to a power."""
     return np.uint8(255 * (pixels / 255) ** exponent)

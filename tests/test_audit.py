@@ -74,6 +74,8 @@ def test_a_model_that_reads_the_frame_is_found_out(model, tmp_path):
     assert found["lungs_blanked"]["value"] == 1
     assert found["borders_only"]["value"] == 1
     assert found["thumbnail"]["value"] == 1
+    assert found["other_surroundings"]["value"] > 0.7
+    assert found["own_lungs"]["value"] < 0.3
 
 
 def test_a_model_that_reads_the_lungs_is_left_with_chance(model, tmp_path):
@@ -83,7 +85,21 @@ def test_a_model_that_reads_the_lungs_is_left_with_chance(model, tmp_path):
     assert found["whole_image"]["value"] == 1
     assert found["lungs_blanked"]["value"] == pytest.approx(report["chance"], abs=1e-5)
     assert found["borders_only"]["value"] == pytest.approx(report["chance"], abs=1e-5)
+    assert found["own_lungs"]["value"] == 1
+    assert found["other_surroundings"]["value"] == 0
     assert report["sources_from"] is None  # there is one source only
+
+
+def test_lungs_in_the_surroundings_of_another_image():
+    mask = audit.lung_mask(64)
+    dark, bright = (np.asarray(film(level, level + 60, seed=1)) for level in (40, 160))
+    mixed = processing.surround(dark, bright, mask)
+    assert np.array_equal(mixed[mask], dark[mask])
+    # The other's surroundings, at this image's grey levels.
+    assert mixed[~mask].mean() == pytest.approx(100, abs=2)
+    striped = bright.copy()
+    striped[0] = 0
+    assert processing.surround(dark, striped, mask)[0].max() == 0
 
 
 def test_sources_are_found_in_features_beyond_what_the_class_gives_away(model, tmp_path):

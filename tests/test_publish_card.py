@@ -165,13 +165,15 @@ def test_calibration_is_shown_per_source(release, tmp_path):
 def test_a_shortcut_audit_has_its_table(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
     figure = {"value": 0.5, "interval": [0.4, 0.6]}
-    names = ("whole_image", "lungs_blanked", "borders_only", "thumbnail")
+    names = ("whole_image", "lungs_blanked", "borders_only", "thumbnail", "own_lungs")
     report = {"dataset": "demo, test", "n": 60, "chance": 0.3333}
     report |= {"classes_from": dict.fromkeys(names, figure), "sources_from": None}
     report |= {"processed": {"sharpened": figure | {"rejected": 0.02}}}
     write_json(folder / card.AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
     text = card.render(folder, "org/name").content
     assert "| class with the lungs blanked out | 0.500 (0.400 to 0.600) | 0.333 |" in text
+    assert "| class of the lungs, in the surroundings of another class | 0.500" in text
+    assert "class of those surroundings" not in text  # of audits before 2026-11-23
     assert (
         "| share of the activation map inside the lungs | 0.500 (0.400 to 0.600) | 0.250 |" in text
     )
