@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
-from aihealth import card_tables, release
+from aihealth import card_tables, lineage, release
 from aihealth.errors import UserError
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_card.md"
@@ -262,25 +262,18 @@ def without_folders(command: str) -> str:
     return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
 
 
-def _earlier(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs whose weights it started from; older releases name one, not a list."""
-    earlier = provenance.get("continued_from") or []
-    return [earlier] if isinstance(earlier, dict) else earlier
-
-
 def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     """This run and all before it, each once, the first one first."""
-    found = []
-    for earlier in _earlier(provenance):
-        found += [run for run in _runs(earlier) if run not in found]
-    return [*sorted(found, key=lambda run: len(_runs(run))), provenance]
+    return lineage.flatten([provenance])[0]
 
 
 def _epochs(run: dict[str, Any]) -> str:
     settings = run.get("settings") or {}
+    exchange = settings.get("exchange")
     return (
-        f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, learning rate "
-        f"up to {settings.get('learning_rate')})"
+        f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, "
+        + (f"exchange {exchange}, " if exchange else "")
+        + f"learning rate up to {settings.get('learning_rate')})"
     )
 
 

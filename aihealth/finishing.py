@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from aihealth import card, export, figures, images, leave_out, metrics, models, release
+from aihealth import card, export, figures, images, leave_out, lineage, metrics, models, release
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
 from aihealth.evaluate import block_of, probability_matrix
@@ -314,7 +314,8 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
         for path in weights
     ]
     earlier = [folder / release.PROVENANCE for folder in folders]
-    facts["continued_from"] = [release.read_json(path) for path in earlier if path.is_file()]
+    runs, places = lineage.flatten([release.read_json(path) for path in earlier if path.is_file()])
+    facts |= {lineage.PARENTS: places, lineage.EARLIER: runs}
     return {
         "date": datetime.date.today().isoformat(),
         "command": card.without_folders(shlex.join(["python", *sys.argv])),

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import push_to_hub
-from aihealth import card, card_tables
+from aihealth import card, card_tables, lineage
 from aihealth.errors import UserError
 from aihealth.release import METRICS, PROVENANCE, read_json, write_json
 from tests.releases import BRIGHTNESS, CLASSES, copy_release, grey_image, make_release
@@ -218,6 +218,23 @@ def test_the_card_counts_each_run_behind_a_mean_of_weights_once(release, tmp_pat
     assert "It is the mean of 2 states of earlier runs" in text
     assert text.index(": 16 epochs") < text.index("; 14 epochs") < text.index("; 11 epochs")
     assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
+
+
+def test_runs_behind_a_release_are_kept_once_however_they_are_told():
+    first = {"epochs": 16}
+    second = {"epochs": 14, "continued_from": first}  # as the first releases told it
+    third = {"epochs": 11, "continued_from": [second, first]}
+    runs, places = lineage.flatten([third, second, third])
+    assert [run["epochs"] for run in runs] == [16, 14, 11]
+    assert [run["continued_from"] for run in runs] == [[], [0], [1, 0]]
+    assert places == [2, 1, 2]
+
+    flat = {"epochs": 0, "continued_from": places, "earlier_runs": runs}
+    last = {"epochs": 5, "continued_from": [flat, second]}
+    runs, places = lineage.flatten([last])
+    assert [run["epochs"] for run in runs] == [16, 14, 11, 0, 5]
+    assert runs[-1]["continued_from"] == [3, 1]
+    assert places == [4]
 
 
 def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_path):

@@ -143,7 +143,8 @@ def test_weights_are_released_without_more_training(trained, prepared, tmp_path)
     assert not (out / "release" / "figures" / "training_curves.png").exists()
     told = json.loads((out / "release" / release.PROVENANCE).read_text())
     assert told["starting_weights"] == ["best.npz", "best.npz"]
-    assert [run["epochs"] for run in told["continued_from"]] == [3, 3]
+    assert told["continued_from"] == [0, 0]
+    assert [run["epochs"] for run in told["earlier_runs"]] == [3]
     assert "the mean of 2 states of earlier runs" in (out / "release" / release.CARD).read_text()
 
 
