@@ -76,7 +76,7 @@ def write_release(
     calibration = calibrate(model, validation, perturb, unseen)
     export.round_weights(model)
     threshold, rule = abstention(
-        probabilities(model, validation), validation.labels, unseen, calibration["temperature"]
+        perturbed(model, validation, perturb), validation.labels, unseen, calibration["temperature"]
     )
     distance, ood_threshold = fit_distance(model, train, validation)
     distance.save(part / release.OOD)
@@ -170,15 +170,8 @@ def calibrate(
         `temperature`, and the expected calibration error on the validation images as they are,
         before and after: `ece_before`, `ece_after`, and both in `per_source`.
     """
-    shifted = np.concatenate(
-        [
-            model.predict(three_channels(perturb(tf.constant(batch))), verbose=0)
-            for _ in range(PERTURBATIONS)
-            for batch in np.array_split(validation.pixels, -(-len(validation) // BATCH))
-        ]
-    )
     cells = validation.cells()
-    logits = np.log(np.maximum(shifted, 1e-12))
+    logits = np.log(np.maximum(perturbed(model, validation, perturb), 1e-12))
     labels = np.tile(validation.labels, PERTURBATIONS)
     weights = np.tile(1.0 / np.bincount(cells)[cells], PERTURBATIONS)
     if unseen is not None:
@@ -209,6 +202,19 @@ def calibrate(
     }
 
 
+def perturbed(
+    model: keras.Model, images: Images, perturb: Callable[[tf.Tensor], tf.Tensor]
+) -> np.ndarray:
+    """`(PERTURBATIONS * n, classes)` probabilities for images that are changed as in training."""
+    return np.concatenate(
+        [
+            model.predict(three_channels(perturb(tf.constant(batch))), verbose=0)
+            for _ in range(PERTURBATIONS)
+            for batch in np.array_split(images.pixels, -(-len(images) // BATCH))
+        ]
+    )
+
+
 def abstention(
     probability: np.ndarray,
     labels: np.ndarray,
@@ -217,22 +223,24 @@ def abstention(
 ) -> tuple[float, str]:
     """Choose the probability under which the classifier answers "not sure".
 
+    On changed images, as for the temperature: on images as they are nearly every answer is right,
+    and the threshold would be too low for another hospital's.
+
     Args:
-        probability: `(n, classes)`, calibrated, of validation images.
-        labels: `(n,)` integers.
+        probability: `(PERTURBATIONS * n, classes)`, calibrated, as `perturbed` gives them.
+        labels: `(n,)` integers, of the validation images.
         unseen: answers for sources that were left out.
         temperature: what the logits of these are divided by.
 
     Returns:
         The threshold, and a sentence that says how it was chosen.
     """
-    threshold = metrics.choose_abstention(
-        probability.max(1), probability.argmax(1) == labels, TARGET_ACCURACY, MAX_ABSTAINED
-    )
+    right = probability.argmax(1) == np.tile(labels, PERTURBATIONS)
+    threshold = metrics.choose_abstention(probability.max(1), right, TARGET_ACCURACY, MAX_ABSTAINED)
     rule = (
-        f"Chosen on {len(labels)} validation images: the lowest probability at which "
-        f"{TARGET_ACCURACY:.0%} of the answers are right, without leaving more than "
-        f"{MAX_ABSTAINED:.0%} unanswered."
+        f"Chosen on {len(labels)} validation images, each changed {PERTURBATIONS} times as in "
+        f"training: the lowest probability at which {TARGET_ACCURACY:.0%} of the answers are "
+        f"right, without leaving more than {MAX_ABSTAINED:.0%} unanswered."
     )
     if unseen is not None:
         further = leave_out.threshold(unseen, temperature)
