@@ -18,7 +18,7 @@ from aihealth import images, processing, release
 from aihealth.bootstrap import mean_interval
 from aihealth.card_tables import EXCHANGED
 from aihealth.classifier import Classifier
-from aihealth.evaluate import Sample, answer_all, check_output, find_samples, title
+from aihealth.evaluate import Sample, answer_all, check_output, find_samples, title, without_path
 from aihealth.metrics import SEED, evaluate_predictions
 from aihealth.parallel import in_order
 from data_prep.inspection import table
@@ -117,7 +117,11 @@ def audit(
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
-    report = {"model": model, "revision": classifier.revision, "dataset": title(data, split)}
+    report = {
+        "model": without_path(model),
+        "revision": classifier.revision,
+        "dataset": title(data, split),
+    }
     report |= _report(read, answers, classifier.classes)
     report["classes_from"] |= _exchanged(classifier, read)
     report["unreadable"] = unreadable

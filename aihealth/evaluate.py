@@ -89,7 +89,11 @@ def evaluate(
         sources=[sample.source for sample in read],
         dataset=name,
     )
-    block |= {"model": model, "revision": classifier.revision, "unreadable": unreadable}
+    block |= {
+        "model": without_path(model),
+        "revision": classifier.revision,
+        "unreadable": unreadable,
+    }
     if out:
         from aihealth import figures
 
@@ -188,11 +192,14 @@ def check_output(out: str) -> None:
 
 def title(data: str, split: str) -> str:
     """What figures call a data set: without the path to it."""
-    folder = Path(data)
-    if not folder.is_dir():
-        return f"{data}, {split}"
-    name = folder.resolve().name
-    return f"{name}, {split}" if (folder / MANIFEST).exists() else name
+    folder, name = Path(data), without_path(data)
+    return name if folder.is_dir() and not (folder / MANIFEST).exists() else f"{name}, {split}"
+
+
+def without_path(folder_or_repo: str) -> str:
+    """What may be published of where something lies: a repo id, or the last name of a folder."""
+    folder = Path(folder_or_repo)
+    return folder.resolve().name if folder.is_dir() else folder_or_repo
 
 
 # === Finding labelled images ===

@@ -69,6 +69,7 @@ def test_the_share_of_a_map_inside_the_lungs():
 def test_a_model_that_reads_the_frame_is_found_out(model, tmp_path):
     frames = folder_of(tmp_path / "frames", lambda label, _: (120, (40, 120, 200)[label], "a"))
     report = audit.audit(model, str(frames))
+    assert (report["model"], report["dataset"]) == ("release", "frames")  # and no path
     found = report["classes_from"]
     assert found["whole_image"]["value"] == 1
     assert found["lungs_blanked"]["value"] == 1
