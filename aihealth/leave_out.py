@@ -185,7 +185,10 @@ def _recipe(folder: Path) -> str:
     """How a release was trained, in a few words."""
     run = release.read_json(folder / release.PROVENANCE)
     settings = run["settings"]
-    return f"{settings['augment']} augmentation, {settings['size']} px, epochs: {run['epochs']}"
+    words = [f"{settings['augment']} augmentation", f"{settings['size']} px"]
+    if settings.get("exchange"):
+        words.insert(1, f"exchange {settings['exchange']}")
+    return ", ".join([*words, f"epochs: {run['epochs']}"])
 
 
 def temperature_for(answers: Answers) -> float:

@@ -150,7 +150,7 @@ def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp
     card = (final / "release" / "README.md").read_text()
     assert "At hospitals that training left out" in card
     assert f"| {source} | {count} |" in card
-    assert "The models here: light augmentation, 32 px, epochs: 1;" in card
+    assert "The models here: light augmentation, exchange 0.5, 32 px, epochs: 1;" in card
 
 
 def test_an_unknown_source_is_refused(prepared, tmp_path):
