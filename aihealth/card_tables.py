@@ -47,7 +47,10 @@ def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]
         "should expect. The released model was trained on all sources."
     )
     if recipe:
-        text += f' The models here: {recipe}; the released one may have had more, see "How it was trained".'
+        text += (
+            f" The models here: {recipe}; the released one may have had more, see "
+            '"How it was trained".'
+        )
     if before:
         text += (
             ' Temperature and the rule for "not sure" come from the other sources that were left '
