@@ -281,9 +281,9 @@ def surround(x: tf.Tensor, probability: float) -> tf.Tensor:
 
     What lies around the lungs (shoulders, borders, letters, the shape of the body) then says
     nothing of the class. As CutMix (Yun et al., ICCV 2019), but what is kept is where the lungs
-    lie, the label stays theirs alone, and the surroundings take over mean and deviation of the
-    grey levels at the seam's inside. Xiao et al., "Noise or Signal" (ICLR 2021), exchange
-    backgrounds so to measure what a network makes of them.
+    lie, the label stays theirs alone, and the other image is brought to the grey levels of this
+    one: mean and deviation where the lungs lie become the same. Xiao et al., "Noise or Signal"
+    (ICLR 2021), exchange backgrounds to measure what a network makes of them.
 
     Args:
         x: float32 `(n, s, s, 1)`, 0..255.

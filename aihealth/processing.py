@@ -26,8 +26,8 @@ LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
 def surround(pixels: np.ndarray, other: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     """The lungs of one image in the surroundings of another.
 
-    The surroundings take over mean and deviation of the grey levels, so that where one image ends
-    and the other begins tells of neither.
+    The other image is brought to the grey levels of this one (mean and deviation where the lungs
+    lie become the same), so that the seam tells of neither.
 
     Args:
         pixels: uint8 `(size, size)`.
