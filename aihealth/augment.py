@@ -105,10 +105,8 @@ def mixed(images: tf.Tensor, size: int) -> tf.Tensor:
 
     A network that sees each film both ways learns them as they are and as others process them.
     """
-    half = tf.shape(images)[0] // 2
-    return tf.concat(
-        [augment(images[:half], size, LIGHT), augment(images[half:], size, WIDE)], axis=0
-    )
+    light, wide = _halves(images)
+    return tf.concat([augment(light, size, LIGHT), augment(wide, size, WIDE)], axis=0)
 
 
 def tone(images: tf.Tensor, strength: Strength) -> tf.Tensor:
@@ -197,7 +195,7 @@ def _bands(x: tf.Tensor) -> tf.Tensor:
 
 
 def _halves(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Two sizes a batch to shrink to; one an image would need Python."""
+    """A batch in two parts, where a choice for each image would need Python."""
     half = tf.shape(x)[0] // 2
     return x[:half], x[half:]
 

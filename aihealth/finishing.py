@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from aihealth import card, export, figures, images, leave_out, lineage, metrics, models, release
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
-from aihealth.evaluate import block_of, probability_matrix
+from aihealth.evaluate import block_of, probability_matrix, without_path
 from aihealth.ood import FeatureDistance
 from aihealth.parallel import in_order
 from aihealth.training import evaluation_batches, three_channels
@@ -94,7 +94,7 @@ def write_release(
     ).save(part)
     export.export_model(model, part)
 
-    names = " + ".join(dataset_name(root) for root in data)
+    names = " + ".join(without_path(root) for root in data)
     blocks = {"test": measure(part, splits["test"], f"{names}, test split", draw=True)}
     if "left_out" in splits:
         source = str(splits["left_out"].sources[0])
@@ -125,11 +125,6 @@ def summary(block: dict[str, Any]) -> str:
         f"{block['n']} images, balanced accuracy {block['balanced_accuracy']:.3f} "
         f"(95% interval {low:.3f} to {high:.3f}), accuracy {block['accuracy']:.3f}"
     )
-
-
-def dataset_name(root: str) -> str:
-    """What people call a dataset: a folder's name, a repo's id."""
-    return Path(root).name if os.path.isdir(root) else root
 
 
 def write_example(path: Path, size: int) -> None:
@@ -331,7 +326,7 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
         "parameters": model.count_params(),
         "data": [
             {
-                "name": dataset_name(root),
+                "name": without_path(root),
                 "repo_id": None if os.path.isdir(root) else root.partition("@")[0],
                 "fingerprint": fingerprint(root),
             }
