@@ -6,6 +6,7 @@ the buffer, a few row groups and a bounded sample of each split, however long th
 """
 
 import collections
+import contextlib
 import itertools
 import os
 import sys
@@ -136,11 +137,18 @@ def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Ima
 
 def count(roots: Sequence[str], split: str = "train") -> dict[tuple[int, str], int]:
     """How many images of each label and source there are; reads no image."""
-    counts: collections.Counter[tuple[int, str]] = collections.Counter()
-    for root in roots:
-        for rows in _open(root, split, ("label", "source")).iter(batch_size=10_000):
-            counts.update(zip(rows["label"], rows["source"], strict=True))
-    return dict(counts)
+    files = [(root, file) for root in roots for file in _files(root, split)]
+    return dict(sum(in_order(_counts, files), collections.Counter()))
+
+
+def _counts(item: tuple[str, str]) -> collections.Counter[tuple[int, str]]:
+    root, file = item
+    with _opened(root, file) as parquet:
+        names = [name for name in ("label", "source") if name in parquet.schema_arrow.names]
+        table = parquet.read(columns=names, use_threads=False).to_pydict()
+    return collections.Counter(
+        zip(table["label"], table.get("source", [root] * len(table["label"])), strict=True)
+    )
 
 
 def loss_weights(
@@ -168,20 +176,77 @@ def loss_weights(
 
 
 def _shuffled(roots: Sequence[str], split: str, seed: int, buffer: int) -> Any:
+    """The rows of one split in random order, as an `IterableDataset` with `COLUMNS`."""
     import datasets
 
-    parts = [_open(root, split) for root in roots]
-    names = [part.features["label"].names for part in parts]
-    if any(name != names[0] for name in names):
+    files = [(root, file) for root in roots for file in _files(root, split)]
+    footers = list(in_order(_footer, files))
+    classes = footers[0][0]
+    if any(names != classes for names, _ in footers):
         raise UserError(f"--data {', '.join(roots)} have different classes; prepare them together")
     # Row groups are drawn one by one: within a file, images are often sorted by class.
-    parts = [part.cast_column("image", datasets.Image(decode=False)).reshard() for part in parts]
-    joined = datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]
-    return joined.shuffle(seed=seed, buffer_size=buffer)
+    groups = [
+        (root, file, group)
+        for (root, file), (_, number) in zip(files, footers, strict=True)
+        for group in range(number)
+    ]
+    features = datasets.Features(
+        {
+            "image": datasets.Image(decode=False),
+            "label": datasets.ClassLabel(names=classes),
+            "source": datasets.Value("string"),
+            "group": datasets.Value("string"),
+        }
+    )
+    rows = datasets.IterableDataset.from_generator(_rows, features, {"groups": groups})
+    return rows.shuffle(seed=seed, buffer_size=buffer)
 
 
-def _open(root: str, split: str, columns: Sequence[str] = COLUMNS) -> Any:
-    """One split of a dataset as an `IterableDataset` with `columns`."""
+def _rows(groups: Iterable[tuple[str, str, int]]) -> Iterator[dict[str, Any]]:
+    """The rows of some row groups; a column that is missing says the name of the dataset.
+
+    `datasets` itself reads Parquet by a scan in Arrow's own threads, which call back into Python
+    for each read and end the process now and then (`Segmentation fault`, pyarrow 26.0.1; see
+    https://github.com/apache/arrow/issues/45214). This thread reads one row group and closes the
+    file before it gives a row.
+    """
+    for root, file, group in groups:
+        with _opened(root, file) as parquet:
+            names = [name for name in COLUMNS if name in parquet.schema_arrow.names]
+            table = parquet.read_row_group(group, columns=names, use_threads=False)
+        for row in range(len(table)):
+            yield {"source": root, "group": root} | table.slice(row, 1).to_pylist()[0]
+        del table  # before the next one is read
+
+
+def _footer(item: tuple[str, str]) -> tuple[list[str], int]:
+    """Class names and number of row groups of a file of a dataset."""
+    import datasets
+
+    root, file = item
+    with _opened(root, file) as parquet:
+        features = datasets.Features.from_arrow_schema(parquet.schema_arrow)
+        number = parquet.num_row_groups
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
+    return features["label"].names, number
+
+
+@contextlib.contextmanager
+def _opened(root: str, file: str) -> Iterator[Any]:
+    """A Parquet file of a dataset, read in this thread alone."""
+    import fsspec
+    import pyarrow.parquet
+
+    try:
+        with fsspec.open(file, "rb") as opened:
+            yield pyarrow.parquet.ParquetFile(opened, pre_buffer=False)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
+
+
+def _files(root: str, split: str) -> list[str]:
+    """Paths or `hf://` addresses of the Parquet files of one split."""
     import datasets
 
     path, _, revision = root.partition("@")
@@ -195,26 +260,17 @@ def _open(root: str, split: str, columns: Sequence[str] = COLUMNS) -> Any:
             path, repo_type="dataset", revision=revision or None, allow_patterns=["README.md"]
         )
     try:
-        builder = datasets.load_dataset_builder(path, revision=revision or None)
-        if builder.config.data_files is None or not hasattr(builder.config, "columns"):
-            raise UserError(
-                f"--stream --data {root}: this is not Parquet; publish the prepared dataset with "
-                "push_to_hub.py dataset, or train without --stream"
-            )
-        if split not in builder.config.data_files:
-            raise UserError(f"--data {root} has no {split} split; prepare it again")
-        features = builder.as_streaming_dataset(split).features
-        if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
-            raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
-        builder.config.columns = [name for name in columns if name in features]
-        found = builder.as_streaming_dataset(split).select_columns(builder.config.columns)
+        config = datasets.load_dataset_builder(path, revision=revision or None).config
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
         raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
-    absent = {name: root for name in ("source", "group") if name in set(columns) - set(features)}
-    if not absent:
-        return found
-    kinds = found.features | {name: datasets.Value("string") for name in absent}
-    return found.map(lambda row: row | absent, features=datasets.Features(kinds))
+    if config.data_files is None or not hasattr(config, "columns"):
+        raise UserError(
+            f"--stream --data {root}: this is not Parquet; publish the prepared dataset with "
+            "push_to_hub.py dataset, or train without --stream"
+        )
+    if split not in config.data_files:
+        raise UserError(f"--data {root} has no {split} split; prepare it again")
+    return list(config.data_files[split])
 
 
 def _decoded(
