@@ -349,10 +349,12 @@ def parse_arguments() -> argparse.Namespace:
         help="compact only: keep the stem and this many blocks as --weights has them",
     )
     add("--steps", type=int, help="steps an epoch (default: images / batch size)")
-    recipe = parser.add_argument_group("recipe", "defaults depend on --arch, see RECIPES")
+    compact, baseline = RECIPES["compact"], RECIPES["baseline"]
+    told = ", ".join(f"{name} {compact[name]}/{baseline[name]}" for name in compact)
+    recipe = parser.add_argument_group("recipe", f"defaults, compact/baseline: {told}")
     recipe.add_argument("--size", type=int, help="side of the input, pixels")
     recipe.add_argument("--epochs", type=int, help="0 with --weights: measure and release those")
-    recipe.add_argument("--batch-size", type=int, help="even")
+    recipe.add_argument("--batch-size", type=int, help="images a step, an even number")
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
     recipe.add_argument("--augment",

@@ -1,5 +1,6 @@
 """The model card: `model_card.md` filled with what the release folder says of itself."""
 
+import collections
 import dataclasses
 import shlex
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
-from aihealth import card_tables, lineage, release
+from aihealth import card_tables, leave_out, lineage, release
 from aihealth.errors import UserError
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_card.md"
@@ -36,8 +37,16 @@ KNOWN_FAULTS = {
         "`nih`: labels were text-mined from reports; about one in ten Pneumonia labels is doubtful."
     ),
     "bimcv": "`bimcv`: Covid only, so that hospital and class go together.",
-    "rsna": "`rsna`: Normal only, so that hospital and class go together.",
+    "rsna": (
+        "`rsna`: Normal only, so that hospital and class go together. Drawn from the films of NIH, "
+        "as `nih` is: without one of the two, a model has still seen that hospital."
+    ),
 }
+CONFOUNDED = (
+    "None of these collections holds Covid and Normal films of adults. So no figure here can tell "
+    "whether the model separates Covid from Normal, or one collection, or adults from children, "
+    "from another. The one comparison of two classes of adults within a collection is `nih`."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +190,6 @@ def _context(
         for name, caption in FIGURE_CAPTIONS.items()
         if (folder / release.FIGURES / name).is_file()
     ]
-    sources = " ".join(config.sources).lower()
     return {
         "title": repo_id.rpartition("/")[2] if repo_id != PLACEHOLDER else "AIHealth",
         "repo_id": repo_id,
@@ -202,18 +210,28 @@ def _context(
         ],
         "figures": figures,
         "sources": config.sources,
-        "known_faults": [text for name, text in KNOWN_FAULTS.items() if name in sources],
+        "known_faults": _known_faults(config.sources),
         "data_rows": _data_rows(provenance),
         "settings": provenance.get("settings") or {},
         "starting_weights": _starting_weights(provenance),
         "training_rows": _training_rows(provenance),
         "command": without_folders(provenance.get("command") or ""),
+        "averaged": provenance.get("epochs") == 0,
+        "left_out": leave_out.BLOCK in metrics,
+        "abstain_below": config.abstain_below,
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
         "cost_text": cost_text(provenance),
         "history": history,
         "year": (published.date if published else provenance.get("date", "2026"))[:4],
     }
+
+
+def _known_faults(sources: Sequence[str]) -> list[str]:
+    """What is known of the collections that a model was trained on."""
+    known = [name for name in KNOWN_FAULTS if name in " ".join(sources).lower()]
+    confounded = [CONFOUNDED] if known and len(known) == len(sources) else []
+    return confounded + [KNOWN_FAULTS[name] for name in known]
 
 
 def cost_text(provenance: dict[str, Any]) -> str:
@@ -257,9 +275,16 @@ def _training_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def without_folders(command: str) -> str:
-    """A command without the folders of the machine it ran on."""
-    words = shlex.split(command)
-    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    """A command without the folders of the machine it ran on; of a run's files, from its name."""
+
+    def short(word: str) -> str:
+        path = Path(word)
+        if not path.is_absolute():
+            return word
+        kept = 3 if path.parent.name in ("checkpoint", release.RELEASE) else 1
+        return str(Path(*path.parts[-kept:]))
+
+    return shlex.join(map(short, shlex.split(command)))
 
 
 def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
@@ -281,12 +306,19 @@ def _starting_weights(provenance: dict[str, Any]) -> str:
     """Where the first weights came from, for people."""
     runs, names = _runs(provenance), provenance.get("starting_weights") or []
     if len(runs) > 1:
-        told = "; ".join(_epochs(run) for run in runs[:-1] if run.get("epochs") != 0)
-        count = len(names) if isinstance(names, list) else 1
+        taken = collections.Counter(runs[-1][lineage.PARENTS])
+        count = sum(taken.values())
+        told = "; ".join(
+            _epochs(run)
+            + (f", {taken[place]} of the {count}" if count > 1 and taken[place] else "")
+            for place, run in enumerate(runs[:-1])
+            if run.get("epochs") != 0 or taken[place]
+        )
         mean = f"the mean of {count} states of earlier runs" if count > 1 else "an earlier run"
         soup = " (Wortsman et al., Model soups, ICML 2022)" if count > 1 else ""
         begun = "It went on from" if provenance.get("epochs") else "It is"
-        return f"{begun} {mean}{soup}: {told}. {_starting_weights(runs[0])}"
+        after = ", each run after the one before it" if len(runs) > 2 else ""
+        return f"{begun} {mean}{soup}{after}: {told}. {_starting_weights(runs[0])}"
     if not names:
         return "It started from random weights."
     name = Path(names if isinstance(names, str) else names[0]).name

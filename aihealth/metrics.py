@@ -50,8 +50,9 @@ def evaluate_predictions(
         JSON-ready: dataset, n, groups, accuracy, balanced_accuracy (mean recall over the classes
         that are present), recall, ece, abstained, rejected, called (rows of the confusion matrix
         divided by their sum), outcomes, per_class (sensitivity, specificity, precision, auroc, n),
-        confusion, intervals (95%, percentile bootstrap over groups), answered (share, and the
-        same), and per_source (the same for each). A figure that is undefined is None.
+        confusion, intervals (95%, percentile bootstrap over groups; Wilson's where a share is 0 or
+        1 in all of them), answered (share, and the same), and per_source (the same for each).
+        A figure that is undefined is None.
 
     Raises:
         ValueError: no sample, or shapes that do not fit each other.
@@ -344,8 +345,43 @@ def _report(samples: _Samples, classes: list[str], draws: int, seed: int) -> dic
     # One group resampled is always itself: an interval of width 0 would promise certainty.
     enough = groups.count > 1
     drawn = resample(groups, lambda w: _figures(samples, w), draws, seed) if enough else point
-    report["intervals"] = _tree(drawn, classes, interval if enough else lambda _: None)
+    rows = {name: np.concatenate([drawn[name], [units]] if enough else [[units]])
+            for name, units in _units(samples).items()}  # fmt: skip
+    report["intervals"] = _tree(rows, classes, _interval if enough else lambda _: None)
     return report
+
+
+def _units(samples: _Samples) -> dict[str, Any]:
+    """How many groups are behind each figure; NaN for those that are no share of samples."""
+    each = range(samples.p.shape[1])
+    answer = samples.p.argmax(axis=1)
+
+    def count(keep: np.ndarray) -> float:
+        return float(len(np.unique(samples.groups.index[keep])))
+
+    return {
+        **dict.fromkeys(
+            ("accuracy", "balanced_accuracy", "abstained", "rejected"), samples.groups.count
+        ),
+        "ece": np.nan,
+        "recall": np.array([count(samples.y == index) for index in each]),
+        "specificity": np.array([count(samples.y != index) for index in each]),
+        "precision": np.array([count(answer == index) for index in each]),
+        "auroc": np.full(samples.p.shape[1], np.nan),
+    }
+
+
+def _interval(rows: np.ndarray) -> list[float] | None:
+    """From the values of all draws, and the number of groups in the last row.
+
+    Where all draws are 0 or all are 1, Wilson's interval of as many groups that agree: none of 800
+    films turned away does not mean that none ever is.
+    """
+    bounds = interval(rows[:-1])
+    if bounds in ([0.0, 0.0], [1.0, 1.0]) and np.isfinite(rows[-1]):
+        room = 1.96**2 / (rows[-1] + 1.96**2)
+        return [0.0, round(room, 6)] if bounds[0] == 0 else [round(1 - room, 6), 1.0]
+    return bounds
 
 
 def _tree(figures: Figures, classes: list[str], read: Callable) -> dict[str, Any]:

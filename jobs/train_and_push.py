@@ -15,7 +15,7 @@
 #     "jinja2>=3.1",
 # ]
 # ///
-"""Train on a dataset of the Hub and publish the model, as one job that needs nothing but uv.
+r"""Train on a dataset of the Hub and publish the model, as one job that needs nothing but uv.
 
     hf jobs uv run --flavor cpu-xl --timeout 8h --secrets HF_TOKEN jobs/train_and_push.py \
         --code https://github.com/ORG/REPO --data ORG/DATA --repo-id ORG/MODEL -- --stream

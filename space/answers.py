@@ -45,7 +45,7 @@ class Answers:
 
         Returns:
             label: the most probable class, or null when the model is not sure or when the image
-            does not look like a chest radiograph; probabilities: calibrated, one per class, sum 1;
+            does not look like a chest radiograph; probabilities: one per class, sum 1;
             is_chest_radiograph; abstained; warning; model and its revision.
         """
         if image is None:

@@ -1,4 +1,4 @@
-"""The Space: a chest radiograph in, three calibrated probabilities out. Not a medical device.
+"""The Space: a chest radiograph in, three probabilities out. Not a medical device.
 
     python space/app.py                                  # the release that the project ships
     MODEL_ID=runs/mine python space/app.py               # a release folder

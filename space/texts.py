@@ -32,7 +32,7 @@ EN = {
     "not_chest_why": "Its distance from the training images is {score}; up to {limit} counts as a "
     "chest radiograph. Probabilities would mean nothing here, so none are shown.",
     "cannot_use": "This file cannot be used",
-    "probabilities": "Calibrated probabilities",
+    "probabilities": "Probabilities, kept cautious",
     "only_three": "The model knows these three classes only. Whatever the film shows, the three "
     "numbers add up to 100%.",
     # === Viewer ===
@@ -47,13 +47,13 @@ EN = {
     "reset": "Reset view",
     "image_controls": "Image controls",
     # === Trust ===
-    "about": "Before you rely on it",
+    "about": "What to know first",
     "model": "Model",
     "trained_on": "Trained on",
     "known": "Known hospitals",
     "unknown": "Unknown hospitals",
     "known_hint": "test images from the same sources as the training images",
-    "unknown_hint": "images from sources the model has never seen",
+    "unknown_hint": "each source by a model that was trained without it",
     "figures": "accuracy {accuracy}, balanced accuracy {balanced} ({n} images)",
     "interval": "{value} ({low} to {high})",
     "not_measured": "not measured",
@@ -123,7 +123,7 @@ FR = {
     "not_chest_why": "Sa distance aux images d’entraînement est de {score} ; une radiographie du "
     "thorax reste sous {limit}. Des probabilités n’auraient pas de sens ; aucune n’est montrée.",
     "cannot_use": "Ce fichier ne peut pas être utilisé",
-    "probabilities": "Probabilités calibrées",
+    "probabilities": "Probabilités, prudentes",
     "only_three": "Le modèle ne connaît que ces trois classes. Quoi que montre le cliché, les "
     "trois nombres font 100 %.",
     "overlay": "Carte des indices",
@@ -137,13 +137,13 @@ FR = {
     "invert": "Inverser",
     "reset": "Réinitialiser",
     "image_controls": "Réglages de l’image",
-    "about": "Avant de vous y fier",
+    "about": "À savoir d’abord",
     "model": "Modèle",
     "trained_on": "Entraîné sur",
     "known": "Hôpitaux connus",
     "unknown": "Hôpitaux inconnus",
     "known_hint": "images de test des mêmes sources que l’entraînement",
-    "unknown_hint": "images de sources que le modèle n’a jamais vues",
+    "unknown_hint": "chaque source par un modèle entraîné sans elle",
     "figures": "exactitude {accuracy}, exactitude équilibrée {balanced} ({n} images)",
     "interval": "{value} ({low} à {high})",
     "not_measured": "non mesuré",
@@ -189,8 +189,8 @@ TEXTS = {"en": EN, "fr": FR}
 # What the package says of a file, as patterns, in French. Sentences that are not here stay English.
 REASONS_FR = {
     r"the file is empty": "le fichier est vide",
-    r"this is not an image that can be read \(PNG, JPEG, DICOM\)": "ce n’est pas une image lisible "
-    "(PNG, JPEG, DICOM)",
+    r"this is not an image that can be read \(PNG, JPEG, TIFF, DICOM\)": "ce n’est pas une image "
+    "lisible (PNG, JPEG, TIFF, DICOM)",
     r"the image is damaged or cut short": "l’image est endommagée ou tronquée",
     r"the DICOM file is damaged( or cut short)?": "le fichier DICOM est endommagé",
     r"the DICOM file has no image in it": "le fichier DICOM ne contient pas d’image",

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as reference
 
 from aihealth import bootstrap, figures
@@ -315,3 +316,14 @@ def test_figures_can_be_drawn_when_a_class_is_absent(tmp_path):
 def test_training_curves_take_what_the_history_has(tmp_path, history):
     path = figures.save(figures.training_figure(history, "drawn"), tmp_path / "curves.png")
     assert 1_000 < path.stat().st_size < 60_000
+
+
+def test_a_share_of_none_or_of_all_still_has_an_interval():
+    y, p = np.arange(300) % 3, np.eye(3)[np.arange(300) % 3]
+    block = evaluate_predictions(y, p, CLASSES, groups=np.arange(300) // 2, draws=20)
+    low, high = stats.binomtest(0, 150).proportion_ci(method="wilson")
+    assert block["intervals"]["rejected"] == pytest.approx([low, high], abs=1e-4)
+    assert block["intervals"]["accuracy"] == pytest.approx([1 - high, 1], abs=1e-4)
+    of_class = stats.binomtest(100, 100).proportion_ci(method="wilson")
+    assert block["intervals"]["recall"]["Covid"] == pytest.approx(list(of_class), abs=1e-4)
+    assert block["intervals"]["ece"] == [0, 0]

@@ -131,7 +131,7 @@ def test_hospitals_that_were_left_out_have_a_table_of_their_own(release, tmp_pat
     text = card.render(folder, "org/name").content
     (row,) = [line for line in text.splitlines() if line.startswith("| harbour | 30 | ")][1:]
     assert "At hospitals that training left out" in text
-    assert row.count("|") == 11
+    assert row.count("|") == 12
     check_tables(text)
 
 

@@ -101,7 +101,9 @@ def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
     try:
         return _grey_picture(open_picture())
     except UnidentifiedImageError as error:
-        raise ImageError("this is not an image that can be read (PNG, JPEG, DICOM)") from error
+        raise ImageError(
+            "this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"
+        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_many_pixels()) from error
     except ImageError:
