@@ -41,7 +41,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="what", required=True, metavar="model|space|dataset")
 
     model = commands.add_parser("model", help="a release folder that train.py wrote")
-    model.add_argument("--release", required=True, metavar="DIR", help="the release folder")
+    model.add_argument("--release", metavar="DIR", help="the release folder")
+    model.add_argument(
+        "--check",
+        action="store_true",
+        help="only see, before a training, whether token, repo, tag and gate data will do",
+    )
     model.add_argument("--tag", metavar="vX.Y.Z", help="semantic version; must be new")
     model.add_argument(
         "--create-pr",

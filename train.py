@@ -372,11 +372,11 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--patience", type=int,
         help="stop after this many epochs without a lower validation loss")  # fmt: skip
     args = parser.parse_args()
+    if args.arch not in RECIPES and args.size is None:
+        args.size = 224  # what the networks of keras.applications were made for
     for name, value in RECIPES.get(args.arch, RECIPES["compact"]).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.arch not in RECIPES and "--size" not in os.sys.argv:
-        args.size = 224  # what the networks of keras.applications were made for
     if args.batch_size < 2 or args.batch_size % 2:
         raise UserError(f"--batch-size {args.batch_size}: an even number is needed")
     if not 0 <= args.exchange <= 1:

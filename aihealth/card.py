@@ -278,11 +278,12 @@ def without_folders(command: str) -> str:
     """A command without the folders of the machine it ran on; of a run's files, from its name."""
 
     def short(word: str) -> str:
-        path = Path(word)
+        option, equals, name = word.rpartition("=")
+        path = Path(name)
         if not path.is_absolute():
             return word
         kept = 3 if path.parent.name in ("checkpoint", release.RELEASE) else 1
-        return str(Path(*path.parts[-kept:]))
+        return option + equals + str(Path(*path.parts[-kept:]))
 
     return shlex.join(map(short, shlex.split(command)))
 

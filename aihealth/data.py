@@ -35,7 +35,7 @@ class Images:
         classes: class names, sorted.
         sources: `(n,)` names of the source each image came from.
         groups: `(n,)` names; near-duplicates and images of one patient share one.
-        drawn: how many say that the demo generator drew them.
+        drawn: how many of the splits that these come from say that the demo generator drew them.
     """
 
     pixels: np.ndarray
@@ -126,11 +126,18 @@ def _leave_out(splits: dict[str, Images], source: str, size: int) -> dict[str, I
         raise UserError(f"--leave-out {source}: the data's sources are {', '.join(known)}")
     if known == [source]:
         raise UserError(f"--leave-out {source}: there is no other source to train on")
-    left = [part.subset(part.sources == source).resized(size) for part in splits.values()]
-    kept = {split: part.subset(part.sources != source) for split, part in splits.items()}
+    left = _join(
+        [part.subset(part.sources == source).resized(size) for part in splits.values()],
+        rename=False,
+    )
+    # A patient of two hospitals, or a near-duplicate, would show what is left out.
+    kept = {
+        split: part.subset((part.sources != source) & ~np.isin(part.groups, left.groups))
+        for split, part in splits.items()
+    }
     if len(set(kept["train"].labels)) < len(kept["train"].classes):
         raise UserError(f"--leave-out {source}: a class has no images without it")
-    return {**kept, "left_out": _join(left, rename=False)}
+    return {**kept, "left_out": left}
 
 
 def open_splits(root: str) -> dict[str, Any]:
@@ -270,10 +277,13 @@ def _join(parts: list[Images], rename: bool = True) -> Images:
     if len(parts) == 1:
         return parts[0]
     # `rename`: groups of different datasets share a name by chance only.
+    groups = [np.char.add(f"{index}/" if rename else "", part.groups)
+              for index, part in enumerate(parts)]  # fmt: skip
     return Images(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.labels for part in parts]),
         parts[0].classes,
         np.concatenate([part.sources for part in parts]),
-        np.concatenate([np.char.add(f"{index}/", part.groups) for index, part in enumerate(parts)]),
+        np.concatenate(groups),
+        sum(part.drawn for part in parts),
     )

@@ -120,10 +120,11 @@ def write_release(
 
 def summary(block: dict[str, Any]) -> str:
     """A block of `metrics.json` in a line."""
-    low, high = block["intervals"]["balanced_accuracy"]
+    bounds = block["intervals"]["balanced_accuracy"]  # None with a single group
+    told = f" (95% interval {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
     return (
-        f"{block['n']} images, balanced accuracy {block['balanced_accuracy']:.3f} "
-        f"(95% interval {low:.3f} to {high:.3f}), accuracy {block['accuracy']:.3f}"
+        f"{block['n']} images, balanced accuracy {block['balanced_accuracy']:.3f}{told}, "
+        f"accuracy {block['accuracy']:.3f}"
     )
 
 
@@ -337,9 +338,18 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
             "aihealth": version_of("aihealth"),
             **{name: version_of(name) for name in PACKAGES},
         },
-        "device": f"{os.cpu_count()} CPU cores",
+        "device": _device(),
         **facts,
     }
+
+
+def _device() -> str:
+    """What TensorFlow computes on, for people."""
+    found = tf.config.list_physical_devices("GPU")
+    names = {tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in found}
+    if found:
+        return f"{len(found)} GPU ({', '.join(sorted(map(str, names)))})"
+    return f"{os.cpu_count()} CPU cores"
 
 
 def add_serving_code(folder: Path) -> None:

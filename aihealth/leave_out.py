@@ -7,6 +7,7 @@ deep learning model to detect pneumonia in chest radiographs", PLoS Medicine 201
 """
 
 import dataclasses
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -130,7 +131,9 @@ def leave_out(
     parts = []
     for source in sources or known:
         run = folder / source
-        if not (run / release.RELEASE).exists():
+        if (run / release.RELEASE).exists():
+            _check(run / release.RELEASE, data, source, options)
+        else:
             _train(data, source, run, options)
         parts.append(answers_of(run / release.RELEASE, data, source))
     answers = Answers.join(parts)
@@ -146,6 +149,24 @@ def known_sources(data: Iterable[str]) -> list[str]:
 
     return sorted({name for root in data for part in open_splits(root).values()
                    for name in part.unique("source")})  # fmt: skip
+
+
+def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str]) -> None:
+    """Refuse a release that another call made: it may have seen the source, or other data."""
+    from aihealth.card import without_folders
+    from aihealth.data import fingerprint
+
+    run = release.read_json(folder / release.PROVENANCE)
+    said = shlex.split(run.get("command") or "")
+    if said[-1:] == ["--resume"]:
+        said.pop()
+    asked = ["--leave-out", source, *shlex.split(without_folders(shlex.join(options)))]
+    digests = [row.get("fingerprint") for row in run.get("data") or []]
+    if said[-len(asked) :] != asked or digests != [fingerprint(root) for root in data]:
+        raise UserError(
+            f"{folder} was not trained without {source}, on this data and with these options; "
+            "choose another --out"
+        )
 
 
 def _train(data: Sequence[str], source: str, run: Path, options: Sequence[str]) -> None:

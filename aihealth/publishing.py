@@ -21,6 +21,11 @@ PAID_SPACES = (
     "machine, and paid hardware needs only a payment method: --hardware cpu-upgrade"
 )
 
+GATE_DATA = (
+    "the repo already holds a version: say with --gate-data DIR_OR_REPO on which test data the two "
+    "are to be compared"
+)
+
 
 def publish_model(args: argparse.Namespace) -> None:
     """A release folder becomes a model repo, or a pull request to one.
@@ -28,17 +33,25 @@ def publish_model(args: argparse.Namespace) -> None:
     Raises:
         UserError: whatever stands against it, before anything is uploaded.
     """
-    folder = release.local_folder(Path(args.release))
-    config = release.ReleaseConfig.load(folder)
+    if args.release is None and not args.check:
+        raise UserError("--release is needed, or --check")
     version = publish.check_tag(args.tag) if args.tag else None
     if args.tag and args.create_pr:
         raise UserError("--tag names a published version: merge the pull request, then tag it")
+    if args.release:
+        folder = release.local_folder(Path(args.release))
+        config = release.ReleaseConfig.load(folder)
     api = _connect(args)
     remote = _look(api, args, "model")
     if remote is None and args.create_pr:
         raise UserError(f"--create-pr needs an existing repo, and there is no {args.repo_id}")
     if remote and args.tag in remote.tags:
         raise UserError(f"{args.repo_id} already has the tag {args.tag}: choose the next version")
+    if args.check:
+        if _has_version(remote) and not (args.gate_data or args.allow_regression):
+            raise UserError(GATE_DATA)
+        print(f"nothing stands against publishing to {args.repo_id} so far")
+        return
 
     history = _published_history(args.repo_id, remote, api)
     fingerprint = stage.fingerprint(folder)
@@ -144,7 +157,7 @@ def _pass_gate(
     Raises:
         UserError: the new version is worse, or it cannot be told and no reason was given.
     """
-    if remote is None or release.LITERT not in remote.hashes:
+    if not _has_version(remote):
         return "", None
     allowed = args.allow_regression
     try:
@@ -180,10 +193,11 @@ def _training_data(folder: Path) -> str:
     rows = release.read_json(folder / release.PROVENANCE).get("data") or []
     if len(rows) == 1 and rows[0].get("repo_id"):
         return rows[0]["repo_id"]
-    raise UserError(
-        "the repo already holds a version: say with --gate-data DIR_OR_REPO on which test data "
-        "the two are to be compared"
-    )
+    raise UserError(GATE_DATA)
+
+
+def _has_version(remote: publish.Remote | None) -> bool:
+    return remote is not None and release.LITERT in remote.hashes
 
 
 def _connect(args: argparse.Namespace) -> HfApi:

@@ -31,6 +31,7 @@ its run; one that is to survive writes to a mounted bucket with --out, and goes 
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,12 @@ def main() -> None:
     add("--repo-id", required=True, metavar="ORG/MODEL", help="where the model goes")
     add("--tag", metavar="vX.Y.Z", help="of the model")
     add("--private", action="store_true", help="make a new model repo private")
+    add(
+        "--gate-data",
+        metavar="DIR_OR_REPO",
+        help="test data to compare with the version on the Hub (default: --data, where it is one)",
+    )
+    add("--allow-regression", metavar="REASON", help="publish although it is worse")
     add("--out", metavar="DIR", help="folder of the run (default: a temporary one)")
     add("--code", metavar="GIT_URL", help="where train.py comes from, outside of a checkout")
     add("--code-revision", metavar="BRANCH_OR_TAG", help="of --code")
@@ -56,15 +63,20 @@ def main() -> None:
         sys.exit("error: HF_TOKEN is not set; on Jobs add --secrets HF_TOKEN")
     with tempfile.TemporaryDirectory() as temporary:
         code = checkout(args.code, args.code_revision, Path(temporary) / "code")
-        out = Path(args.out or Path(temporary) / "run").absolute()
+        out = Path(args.out or tempfile.mkdtemp(prefix="run-")).absolute()
         data = [word for root in args.data for word in ("--data", root)]
-        python(code, "train.py", *data, "--out", out, *args.options)
-        python(
-            code, "push_to_hub.py", "model", "--release", out / "release",
-            "--repo-id", args.repo_id,
-            *(("--tag", args.tag) if args.tag else ()),
-            *(("--private",) if args.private else ()),
-        )  # fmt: skip
+        gate = args.gate_data or (args.data[0] if len(args.data) == 1 else None)
+        push = ["push_to_hub.py", "model", "--repo-id", args.repo_id]
+        push += ["--tag", args.tag] if args.tag else []
+        push += ["--private"] if args.private else []
+        push += ["--gate-data", gate] if gate else []
+        push += ["--allow-regression", args.allow_regression] if args.allow_regression else []
+        python(code, *push, "--check")  # hours of training should not end with a refused token
+        if not (out / "release").exists():
+            python(code, "train.py", *data, "--out", out, *args.options)
+        python(code, *push, "--release", out / "release", failed=f"the release is in {out}/release")
+        if not args.out:
+            shutil.rmtree(out)
 
 
 def checkout(url: str | None, revision: str | None, into: Path) -> Path:
@@ -81,10 +93,11 @@ def checkout(url: str | None, revision: str | None, into: Path) -> Path:
     return into
 
 
-def python(code: Path, *words: object) -> None:
+def python(code: Path, *words: object, failed: str = "") -> None:
     """Run one of the project's scripts with this interpreter; end with it when it fails."""
     status = subprocess.run([sys.executable, *map(str, words)], cwd=code).returncode
     if status:
+        print(failed, file=sys.stderr)
         sys.exit(status)
 
 

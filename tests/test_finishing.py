@@ -16,6 +16,12 @@ def test_not_sure_is_chosen_on_changed_images_and_says_so():
     assert "100 validation images, each changed 4 times as in training" in rule
 
 
+def test_a_split_of_one_group_is_summed_up_without_an_interval():
+    block = {"n": 3, "balanced_accuracy": 0.5, "accuracy": 0.5}
+    told = finishing.summary(block | {"intervals": {"balanced_accuracy": None}})
+    assert told == "3 images, balanced accuracy 0.500, accuracy 0.500"
+
+
 def test_images_are_changed_anew_for_each_round():
     pixels = np.random.default_rng(0).integers(0, 255, (5, 64, 64)).astype(np.uint8)
     sources, groups = np.full(5, "harbour"), np.arange(5).astype(str)

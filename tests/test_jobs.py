@@ -61,3 +61,33 @@ def test_a_job_trains_on_a_dataset_of_the_hub_and_publishes(hub, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert hub.token not in done.stdout + done.stderr
     assert "model.tflite" in hub.commits("org/job-model")[0].files
+
+    # What stands against publishing is said before the training, which takes hours.
+    second = ("--repo-id", "org/job-model", "--data", "org/job-data")
+    refused = run(*second, "--tag", "v0.1.0", env=env)
+    assert refused.returncode == 2 and "already has the tag v0.1.0" in refused.stderr
+    refused = run(*second, "--data", "org/other", env=env)
+    assert refused.returncode == 2 and "say with --gate-data" in refused.stderr
+
+
+def test_a_release_that_is_there_is_published_without_a_training_and_kept_when_refused(
+    tmp_path, monkeypatch
+):
+    import shutil
+
+    (tmp_path / "jobs").mkdir()
+    shutil.copy(SCRIPT, tmp_path / "jobs")
+    (tmp_path / "run" / "release").mkdir(parents=True)
+    (tmp_path / "train.py").write_text("raise SystemExit('trained')")
+    (tmp_path / "push_to_hub.py").write_text(
+        "import sys\nprint(sys.argv)\nsys.exit(0 if '--check' in sys.argv else 2)"
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_none")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "jobs" / SCRIPT.name, "--data", "org/a", "--data", "org/b",
+         "--repo-id", "org/c", "--gate-data", "org/a", "--out", tmp_path / "run"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "trained" not in done.stderr
+    assert f"the release is in {tmp_path / 'run' / 'release'}" in done.stderr
+    assert done.stdout.count("'--gate-data', 'org/a'") == 2

@@ -142,6 +142,8 @@ def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp
 
     again = run(*command)
     assert again.returncode == 0 and "training without" not in again.stdout
+    other = run(*command, "--smoothing", "0")
+    assert other.returncode == 2 and f"was not trained without {source}" in other.stderr
 
     final = tmp_path / "final"
     words = ("--left-out-answers", out / "left_out.npz", *options)

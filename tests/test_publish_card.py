@@ -239,10 +239,12 @@ def test_runs_behind_a_release_are_kept_once_however_they_are_told():
 
 def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
-    command = "python train.py --data /home/me/secret/data --out runs/mine"
+    command = "python train.py --data /home/me/secret/data --data=/home/me/ward7 --out runs/mine "
+    command += "--weights /home/me/runs/first/checkpoint/best.npz"
     write_json(folder / PROVENANCE, {"command": command})
     text = card.render(folder, "org/name").content
-    assert "python train.py --data data --out runs/mine" in text and "/home/me" not in text
+    assert "python train.py --data data --data=ward7 --out runs/mine" in text
+    assert "--weights first/checkpoint/best.npz" in text and "/home/me" not in text
 
 
 def test_tables_are_whole(text):

@@ -268,3 +268,30 @@ def test_leaving_out_a_source_keeps_it_out_of_training():
     splits = {"train": some_images(), "validation": some_images(), "test": some_images()}
     with pytest.raises(UserError, match="a class has no images without it"):
         data._leave_out(splits, "b", 8)
+
+
+def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
+    images = some_images()
+    images.labels[96:] = [0, 0, 1, 2]  # of source b
+    images.labels[60:63] = 2
+    twin = images.subset(np.arange(100))
+    twin.groups[:3] = images.groups[96:99]  # the same patients, in another split, at source a
+    splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b", 8)
+    assert len(splits["train"]) == 87 and len(splits["validation"]) == 90
+    assert len(splits["left_out"]) == 30 and len(set(splits["left_out"].groups)) == 10
+
+
+def test_drawings_are_still_drawings_in_several_datasets(prepared):
+    once, twice = (data.load([str(prepared)] * times, 32)["train"] for times in (1, 2))
+    assert once.drawn == len(once) and twice.drawn == len(twice) == 2 * len(once)
+
+
+@pytest.mark.parametrize("words", [["--size=128"], ["--size", "128"]])
+def test_a_size_that_was_asked_for_is_kept_for_every_network(monkeypatch, words):
+    import train as program
+
+    command = ["train.py", "--data", "x", "--out", "y", "--arch", "MobileNetV2"]
+    monkeypatch.setattr(sys, "argv", [*command, *words])
+    assert program.parse_arguments().size == 128
+    monkeypatch.setattr(sys, "argv", command)
+    assert program.parse_arguments().size == 224
