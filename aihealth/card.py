@@ -216,6 +216,7 @@ def _context(
         "starting_weights": _starting_weights(provenance),
         "training_rows": _training_rows(provenance),
         "command": without_folders(provenance.get("command") or ""),
+        "leaked": provenance.get("test_images_in_training_groups"),
         "averaged": provenance.get("epochs") == 0,
         "left_out": leave_out.BLOCK in metrics,
         "abstain_below": config.abstain_below,

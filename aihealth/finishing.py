@@ -107,6 +107,8 @@ def write_release(
         curves = figures.training_figure(history)
         figures.save(curves, part / release.FIGURES / "training_curves.png")
     counts = {split: len(found) for split, found in splits.items()}
+    leaked = int(np.isin(splits["test"].groups, splits["train"].groups).sum())
+    facts |= {"test_images_in_training_groups": leaked}
     release.write_json(part / release.PROVENANCE, provenance(model, data, images=counts, **facts))
     add_serving_code(part)
     write_example(part / card.EXAMPLE, size)

@@ -247,6 +247,14 @@ def test_the_card_shows_no_folder_of_the_machine_it_was_made_on(release, tmp_pat
     assert "--weights first/checkpoint/best.npz" in text and "/home/me" not in text
 
 
+def test_the_card_says_when_test_images_resemble_training_images(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    for leaked in (0, 12):
+        write_json(folder / PROVENANCE, {"test_images_in_training_groups": leaked})
+        text = card.render(folder, "org/name").content
+        assert ("**12 of them are of a patient" in text) == (leaked == 12)
+
+
 def test_tables_are_whole(text):
     check_tables(text)
 

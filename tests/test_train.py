@@ -91,6 +91,7 @@ def test_the_release_says_where_it_came_from(trained, prepared):
     assert found["data"][0]["fingerprint"] == data.fingerprint(str(prepared))
     assert {"tensorflow", "keras", "python"} <= found["versions"].keys()
     assert sum(found["images"].values()) > 80
+    assert found["test_images_in_training_groups"] == 0
 
 
 def test_a_model_of_drawings_says_so(trained):
