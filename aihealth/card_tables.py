@@ -55,8 +55,8 @@ def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]
         )
     if before:
         text += (
-            ' Temperature and the rule for "not sure" come from the other sources that were left '
-            "out, not from the released model. The temperatures: "
+            ' Temperature and the rule for "not sure" of each model were chosen without the source '
+            "that it is measured on. The temperatures: "
             + ", ".join(f"{value:.1f} ({source})" for source, value in temperatures.items())
             + "; before them the calibration error was "
             + ", ".join(f"{value:.3f} ({source})" for source, value in before.items())

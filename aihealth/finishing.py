@@ -30,8 +30,6 @@ from data_prep.scan import DRAWN_KEY, DRAWN_TEXT
 
 BATCH = 64
 PERTURBATIONS = 4  # of each validation image, to calibrate on
-TARGET_ACCURACY = 0.95
-MAX_ABSTAINED = 0.2
 # A hospital that was not seen lies farther from the training data than a new patient of one that
 # was: the threshold leaves this factor of room above the farthest of 99 in 100 of those.
 OOD_ROOM = 1.25
@@ -51,7 +49,8 @@ def write_release(
 ) -> None:
     """Calibrate, set thresholds, export, measure and describe.
 
-    Everything is written beside `folder`, which appears when all of it is there.
+    Everything is written beside `folder`, which appears when all of it is there; what
+    `leave_out` needs of it goes beside it for good.
 
     Args:
         folder: the release; must not exist.
@@ -73,11 +72,11 @@ def write_release(
     size = model.input_shape[1]
     train, validation = splits["train"].resized(size), splits["validation"]
 
-    calibration = calibrate(model, validation, perturb, unseen)
+    changed = changed_answers(model, validation, perturb)
+    temperature = leave_out.temperature(changed, unseen)
+    threshold, rule = leave_out.abstention(changed, unseen, temperature)
+    calibration = scale(model, validation, temperature)
     export.round_weights(model)
-    threshold, rule = abstention(
-        perturbed(model, validation, perturb), validation.labels, unseen, calibration["temperature"]
-    )
     distance, ood_threshold = fit_distance(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
@@ -113,6 +112,7 @@ def write_release(
     add_serving_code(part)
     write_example(part / card.EXAMPLE, size)
     card.render(part).save(part / release.CARD)
+    changed.save(folder.with_name(leave_out.CHANGED))
     part.rename(folder)
     print(f"test: {summary(blocks['test'])}")
     for name, block in blocks.items():
@@ -144,40 +144,48 @@ def probabilities(model: keras.Model, split: Images) -> np.ndarray:
     return model.predict(evaluation_batches(split, BATCH), verbose=0)
 
 
-def calibrate(
-    model: keras.Model,
-    validation: Images,
-    perturb: Callable[[tf.Tensor], tf.Tensor],
-    unseen: leave_out.Answers | None = None,
-) -> dict[str, Any]:
-    """Fit the temperature on perturbed validation images and put it into the model.
+def changed_answers(
+    model: keras.Model, validation: Images, perturb: Callable[[tf.Tensor], tf.Tensor]
+) -> leave_out.Answers:
+    """What a model gives for validation images that are changed as in training, several times.
 
-    A temperature fitted on images as they are is right for the hospitals at hand and too sure
-    everywhere else; perturbing them first stands for the shift to another hospital (Tomani et
-    al., "Post-hoc Uncertainty Calibration for Domain Drift Scenarios", CVPR 2021). Where there
-    are answers for hospitals that were left out, these weigh as much. Pairs of class and source
-    count alike. Answers never become surer than the network's own.
+    Answers for images as they are are right for the hospitals at hand and too sure everywhere
+    else; changing them first stands for the shift to another hospital (Tomani et al., "Post-hoc
+    Uncertainty Calibration for Domain Drift Scenarios", CVPR 2021).
+
+    Args:
+        model: with a softmax at its end.
+        validation: images that training did not see.
+        perturb: the augmentation of training, uint8 `(n, s, s)` to float32 `(n, s, s, 1)`.
+    """
+    probability = np.concatenate(
+        [
+            model.predict(three_channels(perturb(tf.constant(batch))), verbose=0)
+            for _ in range(PERTURBATIONS)
+            for batch in np.array_split(validation.pixels, -(-len(validation) // BATCH))
+        ]
+    )
+    return leave_out.Answers(
+        np.log(np.maximum(probability, 1e-12)),
+        *(np.tile(x, PERTURBATIONS) for x in (validation.labels, validation.sources)),
+        np.tile(validation.groups, PERTURBATIONS),
+        np.zeros(len(probability), bool),
+        np.array(validation.classes),
+    )
+
+
+def scale(model: keras.Model, validation: Images, temperature: float) -> dict[str, Any]:
+    """Put a temperature into a model.
 
     Args:
         model: its last layer is changed in place.
         validation: images that training did not see.
-        perturb: the augmentation of training, uint8 `(n, s, s)` to float32 `(n, s, s, 1)`.
-        unseen: answers for sources that were left out.
+        temperature: what its logits are divided by.
 
     Returns:
         `temperature`, and the expected calibration error on the validation images as they are,
         before and after: `ece_before`, `ece_after`, and both in `per_source`.
     """
-    cells = validation.cells()
-    logits = np.log(np.maximum(perturbed(model, validation, perturb), 1e-12))
-    labels = np.tile(validation.labels, PERTURBATIONS)
-    weights = np.tile(1.0 / np.bincount(cells)[cells], PERTURBATIONS)
-    if unseen is not None:
-        logits = np.concatenate([logits, unseen.logits])
-        labels = np.concatenate([labels, unseen.labels])
-        left_out = unseen.weights()
-        weights = np.concatenate([weights / weights.sum(), left_out / left_out.sum()])
-    temperature = max(1.0, metrics.temperature_scale(logits, labels, weights))
     before = probabilities(model, validation)
     export.scale_logits(model, temperature)
     after = probabilities(model, validation)
@@ -198,58 +206,6 @@ def calibrate(
             for source in np.unique(validation.sources)
         },
     }
-
-
-def perturbed(
-    model: keras.Model, images: Images, perturb: Callable[[tf.Tensor], tf.Tensor]
-) -> np.ndarray:
-    """`(PERTURBATIONS * n, classes)` probabilities for images that are changed as in training."""
-    return np.concatenate(
-        [
-            model.predict(three_channels(perturb(tf.constant(batch))), verbose=0)
-            for _ in range(PERTURBATIONS)
-            for batch in np.array_split(images.pixels, -(-len(images) // BATCH))
-        ]
-    )
-
-
-def abstention(
-    probability: np.ndarray,
-    labels: np.ndarray,
-    unseen: leave_out.Answers | None = None,
-    temperature: float = 1.0,
-) -> tuple[float, str]:
-    """Choose the probability under which the classifier answers "not sure".
-
-    On changed images, as for the temperature: on images as they are nearly every answer is right,
-    and the threshold would be too low for another hospital's.
-
-    Args:
-        probability: `(PERTURBATIONS * n, classes)`, calibrated, as `perturbed` gives them.
-        labels: `(n,)` integers, of the validation images.
-        unseen: answers for sources that were left out.
-        temperature: what the logits of these are divided by.
-
-    Returns:
-        The threshold, and a sentence that says how it was chosen.
-    """
-    right = probability.argmax(1) == np.tile(labels, PERTURBATIONS)
-    threshold = metrics.choose_abstention(probability.max(1), right, TARGET_ACCURACY, MAX_ABSTAINED)
-    rule = (
-        f"Chosen on {len(labels)} validation images, each changed {PERTURBATIONS} times as in "
-        f"training: the lowest probability at which {TARGET_ACCURACY:.0%} of the answers are "
-        f"right, without leaving more than {MAX_ABSTAINED:.0%} unanswered."
-    )
-    if unseen is not None:
-        further = leave_out.threshold(unseen, temperature)
-        if further > threshold:
-            threshold = further
-            rule = (
-                f"Chosen on {len(unseen.labels)} images of sources that training left out: the "
-                f"lowest probability at which {leave_out.TARGET_ACCURACY:.0%} of the answers are "
-                f"right there, without leaving more than {leave_out.MAX_ABSTAINED:.0%} unanswered."
-            )
-    return round(float(threshold), 4), rule
 
 
 def fit_distance(

@@ -22,9 +22,13 @@ from aihealth.errors import UserError
 
 ANSWERS = "left_out.npz"
 BLOCK = "left_out"  # of metrics.json
+CHANGED = "changed.npz"  # beside a release: answers for changed validation images
+KNOWN_ACCURACY = 0.95  # of what is answered of changed validation images
+KNOWN_ABSTAINED = 0.20
 TARGET_ACCURACY = 0.80  # of what is answered at a hospital that was left out
 MAX_ABSTAINED = 0.30
 ROWS = ("logits", "labels", "sources", "groups", "rejected")  # of `Answers`, one row an image
+RULES = ("temperatures", "thresholds")  # the same, where they are known
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
@@ -40,6 +44,9 @@ class Answers:
         rejected: `(n,)` bool, turned away as no chest radiograph.
         classes: class names.
         recipe: how the models were trained, for people.
+        temperatures: `(n,)` to divide the logits by, the same for all images of a source; None
+            where nobody has chosen them yet.
+        thresholds: `(n,)` the probability, 0..1, under which the answer is "not sure"; the same.
     """
 
     logits: np.ndarray
@@ -49,10 +56,13 @@ class Answers:
     rejected: np.ndarray
     classes: np.ndarray
     recipe: str = ""
+    temperatures: np.ndarray | None = None
+    thresholds: np.ndarray | None = None
 
     def save(self, path: Path) -> None:
         """Write `left_out.npz`."""
-        np.savez_compressed(path, **dataclasses.asdict(self))
+        fields = dataclasses.asdict(self)
+        np.savez_compressed(path, **{name: x for name, x in fields.items() if x is not None})
 
     @classmethod
     def load(cls, path: str | Path) -> "Answers":
@@ -64,7 +74,9 @@ class Answers:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 recipe = str(arrays["recipe"]) if "recipe" in arrays else ""  # before 2026-11-23
-                return cls(**{name: arrays[name] for name in (*ROWS, "classes")}, recipe=recipe)
+                rules = {name: arrays[name] for name in RULES if name in arrays}
+                rows = {name: arrays[name] for name in (*ROWS, "classes")}
+                return cls(**rows, **rules, recipe=recipe)
         except FileNotFoundError as error:
             raise UserError(
                 f"{path} does not exist; `python -m aihealth leave-out` writes it"
@@ -81,15 +93,16 @@ class Answers:
 
     def subset(self, keep: np.ndarray) -> "Answers":
         """The images that a boolean mask names."""
-        return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in ROWS})
+        kept = {name: getattr(self, name)[keep] for name in ROWS}
+        return dataclasses.replace(self, **kept, **dict.fromkeys(RULES))
 
     def weights(self) -> np.ndarray:
         """`(n,)`: every pair of class and source counts alike."""
         numbers = cells(self.labels, self.sources)
         return 1.0 / np.bincount(numbers)[numbers]
 
-    def probabilities(self, temperature: float = 1.0) -> np.ndarray:
-        """`(n, classes)` at a temperature."""
+    def probabilities(self, temperature: float | np.ndarray = 1.0) -> np.ndarray:
+        """`(n, classes)` at a temperature, or at one for each row."""
         scaled = self.logits / temperature
         scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return scaled / scaled.sum(axis=1, keepdims=True)
@@ -128,7 +141,7 @@ def leave_out(
         raise UserError(f"--sources {unknown[0]}: the data's sources are {', '.join(known)}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = []
+    parts, changed = [], {}
     for source in sources or known:
         run = folder / source
         if (run / release.RELEASE).exists():
@@ -136,7 +149,9 @@ def leave_out(
         else:
             _train(data, source, run, options)
         parts.append(answers_of(run / release.RELEASE, data, source))
-    answers = Answers.join(parts)
+        if (run / CHANGED).exists():
+            changed[source] = Answers.load(run / CHANGED)
+    answers = with_rules(Answers.join(parts), changed)
     answers.save(folder / ANSWERS)
     block = measure(answers)
     release.write_json(folder / release.METRICS, {BLOCK: block})
@@ -212,47 +227,106 @@ def _recipe(folder: Path) -> str:
     return ", ".join([*words, f"epochs: {run['epochs']}"])
 
 
-def temperature_for(answers: Answers) -> float:
-    """The temperature, 1 or more, that is right for sources that were left out."""
-    fitted = metrics.temperature_scale(answers.logits, answers.labels, answers.weights())
+def temperature(changed: Answers | None, unseen: Answers | None) -> float:
+    """The temperature, 1 or more, that is right for known hospitals and for those left out.
+
+    Args:
+        changed: a model's answers for validation images that were changed as in training.
+        unseen: answers at sources that were left out; they weigh as much. One of the two.
+
+    Returns:
+        1 where the answers are not too sure: they never become surer than the network's own.
+    """
+    parts = [part for part in (changed, unseen) if part is not None]
+    weights = [part.weights() / part.weights().sum() for part in parts]
+    fitted = metrics.temperature_scale(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(weights),
+    )
     return max(1.0, fitted)
 
 
-def threshold(answers: Answers, temperature: float) -> float:
-    """The probability, 0..1, under which to answer "not sure" at sources that were left out."""
+def abstention(
+    changed: Answers | None, unseen: Answers | None, temperature: float
+) -> tuple[float, str]:
+    """Choose the probability under which the classifier answers "not sure".
+
+    On changed images, as for the temperature: on images as they are nearly every answer is right,
+    and the threshold would be too low for another hospital's.
+
+    Args:
+        changed: as for `temperature`.
+        unseen: as for `temperature`; the higher of both thresholds is taken.
+        temperature: what the logits are divided by.
+
+    Returns:
+        The threshold, and a sentence that says how it was chosen.
+    """
+    found = []
+    if changed is not None:
+        found.append((
+            _threshold(changed, temperature, KNOWN_ACCURACY, KNOWN_ABSTAINED),
+            f"Chosen on {len(changed.labels)} answers for validation images that were changed as "
+            f"in training: the lowest probability at which {KNOWN_ACCURACY:.0%} of the answers are "
+            f"right, without leaving more than {KNOWN_ABSTAINED:.0%} unanswered.",
+        ))  # fmt: skip
+    if unseen is not None:
+        found.append((
+            _threshold(unseen, temperature, TARGET_ACCURACY, MAX_ABSTAINED),
+            f"Chosen on {len(unseen.labels)} images of sources that training left out: the "
+            f"lowest probability at which {TARGET_ACCURACY:.0%} of the answers are right there, "
+            f"without leaving more than {MAX_ABSTAINED:.0%} unanswered.",
+        ))  # fmt: skip
+    return max(found, key=lambda pair: pair[0])
+
+
+def _threshold(answers: Answers, temperature: float, accuracy: float, abstained: float) -> float:
     probability = answers.probabilities(temperature)
-    return metrics.choose_abstention(
-        probability.max(1),
-        probability.argmax(1) == answers.labels,
-        TARGET_ACCURACY,
-        MAX_ABSTAINED,
-    )
+    right = probability.argmax(1) == answers.labels
+    return round(metrics.choose_abstention(probability.max(1), right, accuracy, abstained), 4)
+
+
+def with_rules(answers: Answers, changed: dict[str, Answers]) -> Answers:
+    """Add what a release of each fold's model would have: temperature and threshold.
+
+    Both come from that model's `changed` answers and from the other sources that were left out, so
+    that no image helps to choose what it is measured with.
+
+    Args:
+        answers: of all folds.
+        changed: per source that was left out, the answers for changed validation images.
+    """
+    temperatures, thresholds = np.full((2, len(answers.labels)), np.nan)
+    for name in np.unique(answers.sources):
+        here = answers.sources == name
+        others = answers.subset(~here) if not here.all() else None
+        known = changed.get(str(name))
+        if known is None and others is None:
+            others = answers
+        temperatures[here] = temperature(known, others)
+        thresholds[here] = abstention(known, others, temperatures[here][0])[0]
+    return dataclasses.replace(answers, temperatures=temperatures, thresholds=thresholds)
 
 
 def measure(answers: Answers) -> dict[str, Any]:
-    """Figures at hospitals that were left out, calibrated without them too.
-
-    Temperature and threshold for a source come from the other sources' answers, so that no image
-    helps to choose what it is measured with.
+    """Figures at hospitals that were left out, with the rules of `with_rules`.
 
     Returns:
         A block of `metrics.json`, with `temperatures` and, before any temperature, `ece_before`,
         both per source, and the `recipe` of the models where it is known.
     """
-    names = sorted(set(answers.sources.tolist()))
-    probability = answers.probabilities()
-    abstained = np.zeros(len(probability), bool)
+    if answers.temperatures is None or answers.thresholds is None:
+        answers = with_rules(answers, {})
+    as_they_are = answers.probabilities()
+    probability = answers.probabilities(answers.temperatures[:, None])
+    abstained = probability.max(1) < answers.thresholds
     temperatures, before = {}, {}
-    for name in names:
+    for name in sorted(set(answers.sources.tolist())):
         here = answers.sources == name
-        before[name] = round(
-            metrics.expected_calibration_error(probability[here], answers.labels[here]), 4
-        )
-        others = answers.subset(~here) if len(names) > 1 else answers
-        temperature = temperature_for(others)
-        temperatures[name] = round(temperature, 3)
-        probability[here] = answers.subset(here).probabilities(temperature)
-        abstained[here] = probability[here].max(1) < threshold(others, temperature)
+        error = metrics.expected_calibration_error(as_they_are[here], answers.labels[here])
+        before[name] = round(error, 4)
+        temperatures[name] = round(float(answers.temperatures[here][0]), 3)
     block = metrics.evaluate_predictions(
         answers.labels,
         probability,

@@ -3,17 +3,18 @@
 import numpy as np
 import tensorflow as tf
 
-from aihealth import data, finishing
+from aihealth import data, finishing, leave_out
 from tests.releases import CLASSES, lively_model
 
 
 def test_not_sure_is_chosen_on_changed_images_and_says_so():
-    labels = np.zeros(100, int)
-    clear, doubtful = [0.9, 0.06, 0.04], [0.3, 0.4, 0.3]
-    probability = np.tile([clear] * 90 + [doubtful] * 10, (finishing.PERTURBATIONS, 1))
-    threshold, rule = finishing.abstention(probability, labels)
+    probability = np.array([[0.9, 0.06, 0.04]] * 90 + [[0.3, 0.4, 0.3]] * 10)
+    where, groups = np.full(100, "harbour"), np.arange(100).astype(str)
+    changed = leave_out.Answers(np.log(probability), np.zeros(100, int), where, groups,
+                                np.zeros(100, bool), np.array(CLASSES))  # fmt: skip
+    threshold, rule = leave_out.abstention(changed, None, 1.0)
     assert threshold == 0.9
-    assert "100 validation images, each changed 4 times as in training" in rule
+    assert "100 answers for validation images that were changed as in training" in rule
 
 
 def test_a_split_of_one_group_is_summed_up_without_an_interval():
@@ -33,7 +34,8 @@ def test_images_are_changed_anew_for_each_round():
         rounds.append(len(batch))
         return tf.cast(batch[..., None], tf.float32) / 2 ** len(rounds)
 
-    found = finishing.perturbed(model, images, perturb)
+    found = finishing.changed_answers(model, images, perturb)
     assert rounds == [5] * finishing.PERTURBATIONS
-    assert found.shape == (5 * finishing.PERTURBATIONS, 3)
-    assert not np.allclose(found[:5], found[-5:], atol=1e-4)
+    assert found.logits.shape == (5 * finishing.PERTURBATIONS, 3)
+    assert found.groups.tolist() == groups.tolist() * finishing.PERTURBATIONS
+    assert not np.allclose(found.logits[:5], found.logits[-5:], atol=1e-4)

@@ -40,14 +40,14 @@ def test_answers_that_are_too_sure_are_cooled_and_reported_before_and_after():
 
 
 def test_answers_that_are_too_unsure_are_left_as_they_are():
-    assert leave_out.temperature_for(answers(sharpness=0.5)) == 1.0
+    assert leave_out.temperature(None, answers(sharpness=0.5)) == 1.0
 
 
 def test_a_source_is_not_calibrated_on_itself():
     sure, unsure = answers(8.0, sources=("harbour",)), answers(1.5, sources=("valley",))
     block = leave_out.measure(leave_out.Answers.join([sure, unsure]))
-    assert block["temperatures"]["harbour"] == round(leave_out.temperature_for(unsure), 3)
-    assert block["temperatures"]["valley"] == round(leave_out.temperature_for(sure), 3)
+    assert block["temperatures"]["harbour"] == round(leave_out.temperature(None, unsure), 3)
+    assert block["temperatures"]["valley"] == round(leave_out.temperature(None, sure), 3)
     assert block["temperatures"]["valley"] > block["temperatures"]["harbour"]
 
 
@@ -66,10 +66,28 @@ def test_not_sure_reaches_the_target_where_confidence_ranks_the_answers():
         CLASSES,
     )
     assert right.mean() < leave_out.TARGET_ACCURACY
-    least = leave_out.threshold(found, 1.0)
+    least, rule = leave_out.abstention(None, found, 1.0)
+    assert "3000 images of sources that training left out" in rule
     kept = found.probabilities().max(1) >= least
     assert kept.mean() >= 1 - leave_out.MAX_ABSTAINED
     assert right[kept].mean() >= leave_out.TARGET_ACCURACY
+
+
+def test_a_fold_has_the_rules_that_its_model_would_be_released_with():
+    harbour, valley = answers(8.0, sources=("harbour",)), answers(4.0, sources=("valley",))
+    known = answers(2.0, n=90, sources=("a", "b"), seed=1)
+    found = leave_out.with_rules(leave_out.Answers.join([harbour, valley]), {"harbour": known})
+    here = found.sources == "harbour"
+    (temperature,) = set(found.temperatures[here])
+    assert temperature == leave_out.temperature(known, valley)
+    assert leave_out.temperature(known, None) < temperature < leave_out.temperature(None, valley)
+    (threshold,) = set(found.thresholds[here])
+    assert threshold == leave_out.abstention(known, valley, temperature)[0]
+    assert set(found.temperatures[~here]) == {leave_out.temperature(None, harbour)}
+    block = leave_out.measure(found)
+    assert block["temperatures"]["harbour"] == round(temperature, 3)
+    surest = found.probabilities(temperature)[here].max(1)
+    assert block["per_source"]["harbour"]["abstained"] == pytest.approx((surest < threshold).mean())
 
 
 def test_saved_answers_are_read_back(tmp_path):
@@ -78,7 +96,9 @@ def test_saved_answers_are_read_back(tmp_path):
     read = leave_out.Answers.load(tmp_path / leave_out.ANSWERS)
     np.testing.assert_array_equal(read.logits, made.logits)
     np.testing.assert_array_equal(read.sources, made.sources)
-    assert read.recipe == ""
+    assert read.recipe == "" and read.temperatures is None
+    leave_out.with_rules(made, {}).save(tmp_path / leave_out.ANSWERS)
+    assert leave_out.Answers.load(tmp_path / leave_out.ANSWERS).temperatures.shape == (400,)
 
 
 def test_answers_know_the_recipes_that_they_come_from(tmp_path):
@@ -92,7 +112,7 @@ def test_answers_know_the_recipes_that_they_come_from(tmp_path):
 
 def test_files_from_before_recipes_were_kept_are_read(tmp_path):
     fields = dataclasses.asdict(answers(2.0))
-    fields.pop("recipe")
+    fields = {name: fields[name] for name in (*leave_out.ROWS, "classes")}
     np.savez(tmp_path / "old.npz", **fields)
     assert leave_out.Answers.load(tmp_path / "old.npz").recipe == ""
 
