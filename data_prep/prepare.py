@@ -35,7 +35,7 @@ from data_prep.splits import (
     random_split,
 )
 
-FORMAT = 1  # Raise it when the same input would give another dataset.
+FORMAT = 2  # Raise it when the same input would give another dataset.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _up_to_date(out: Path, fingerprint: str, overwrite: bool) -> bool:
         return False
     if read_json(out / REPORT).get("fingerprint") != fingerprint:
         raise UserError(
-            f"{out} was prepared from other images or with other options; "
+            f"{out} was prepared from other images, with other options or by an older version; "
             "choose another --out, or replace it with --overwrite"
         )
     for row in read_manifest(out):

@@ -19,6 +19,7 @@ from aihealth.errors import UserError, run_cli
 from aihealth.images import decode
 from data_prep import CLASSES
 from data_prep.__main__ import main
+from data_prep.clean import clean_bytes
 from data_prep.manifest import dataset_fingerprint, is_prepared, read_manifest
 from data_prep.radiographs import draw_radiograph
 
@@ -287,6 +288,48 @@ def test_exif_and_comments_stay_behind_and_pixels_do_not_change(command, source,
         assert not Image.open(path).getexif()
         assert np.array_equal(decode(path), pixels)
     assert Path(rows["a_tags"].file).suffix == (".jpg" if orientation == 1 else ".png")
+
+
+def comment(text):
+    return b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
+
+
+NAME = b"DOE^JANE"
+HIDDEN = {  # where a JPEG can carry a name, and what is left of the file then
+    "after the end": (lambda jpeg, scan: jpeg + NAME, ".jpg"),
+    "in a second image": (
+        lambda jpeg, scan: jpeg + jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0" + NAME + jpeg[2:],
+        ".jpg",
+    ),
+    "between scans": (lambda jpeg, scan: jpeg[:scan] + comment(NAME) + jpeg[scan:], ".jpg"),
+    "after a stray byte": (
+        lambda jpeg, scan: jpeg[:20] + b"\0" + comment(NAME) + jpeg[20:],
+        ".png",
+    ),
+    "in a long JFIF": (
+        lambda jpeg, scan: jpeg[:4] + b"\0\x18" + jpeg[6:20] + NAME + jpeg[20:],
+        ".png",
+    ),
+    "after fill bytes": (
+        lambda jpeg, scan: jpeg[:-2] + comment(NAME) + b"\xff\xff\xff\xd9",
+        ".jpg",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", HIDDEN)
+def test_a_name_hidden_in_a_jpeg_stays_behind(place):
+    hide, suffix = HIDDEN[place]
+    buffer = io.BytesIO()
+    Image.fromarray(picture(62)).save(buffer, "JPEG", progressive=True)
+    jpeg = buffer.getvalue()
+    assert clean_bytes(jpeg) == (jpeg, ".jpg")
+    data = hide(jpeg, jpeg.rindex(b"\xff\xda"))
+    content, kept = clean_bytes(data)
+    assert NAME in data and NAME not in content
+    assert kept == suffix
+    assert np.array_equal(decode(content), decode(data))
+    assert np.array_equal(decode(content), decode(jpeg))
 
 
 def test_dicom_becomes_png_without_a_tag(command, source, out):
