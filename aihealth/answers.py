@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 from aihealth.archive import Item
 from aihealth.classifier import Classifier, Prediction
 from aihealth.errors import UserError
 from aihealth.images import ImageError
+from aihealth.release import whole_file
 
 STDOUT = "-"
 NOT_SURE, TURNED_AWAY = "not sure", "not a chest radiograph"
@@ -71,7 +71,7 @@ class Writer(Protocol):
 
 @contextlib.contextmanager
 def output(name: str, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that appears under its name once it is whole; "-" is the standard output.
+    """Open a file as `release.whole_file` does; "-" is the standard output.
 
     Raises:
         UserError: it cannot be written.
@@ -79,21 +79,8 @@ def output(name: str, mode: str = "w") -> Iterator[IO[Any]]:
     if name == STDOUT:
         yield sys.stdout
         return
-    path = Path(name)
-    part = path.with_name(path.name + ".part")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
-    try:
-        file = part.open(mode, **text)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise UserError(f"{path} cannot be written: {path.parent} is no folder") from error
-    try:
-        with file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(name, mode) as file:
+        yield file
 
 
 class Json:

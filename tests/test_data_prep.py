@@ -582,6 +582,14 @@ def test_inspect_finds_what_is_there(command, source, tmp_path):
         assert part in text
 
 
+@pytest.mark.parametrize(("place", "sentence"), [("", "is a folder"), ("no/x.json", "no folder")])
+def test_inspect_says_before_the_work_that_a_file_cannot_be_written(
+    command, source, tmp_path, place, sentence
+):
+    status, text, err = command("inspect", source, "--json", tmp_path / place)
+    assert (status, text) == (2, "") and sentence in err
+
+
 def test_inspect_goes_on_when_nothing_can_be_read(command, source):
     all_unreadable(source)
     status, text, _ = command("inspect", source)

@@ -151,6 +151,31 @@ def test_parquet_appears_only_when_it_is_whole(model, films, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["films"]
 
 
+def test_output_goes_where_a_link_points_and_the_link_stays(tmp_path):
+    (tmp_path / "shared").mkdir()
+    link = tmp_path / "rows.csv"
+    link.symlink_to(tmp_path / "shared" / "rows.csv")
+    for text in ("first", "second"):
+        with answers.output(str(link)) as file:
+            file.write(text)
+        assert link.is_symlink() and link.read_text() == text
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes")
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with answers.output(str(pipe)) as file:
+            file.write("rows")
+        assert os.read(reader, 10) == b"rows"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
 def test_a_long_archive_is_written_in_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "_ROW_GROUP", 4)
     with answers.output(str(tmp_path / "rows.parquet"), "wb") as file:
