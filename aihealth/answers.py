@@ -1,16 +1,16 @@
 """What is written for each image, and the four shapes that it is written in."""
 
+import codecs
 import contextlib
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol
 
 from aihealth.archive import Item
 from aihealth.classifier import Classifier, Prediction
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.images import ImageError
 from aihealth.release import whole_file
 
@@ -54,11 +54,6 @@ def row(file: str, prediction: Prediction | None, error: str | None) -> dict[str
     return {"file": shown(file), **prediction.to_dict(), "error": None}
 
 
-def shown(file: str) -> str:
-    r"""A file's name as text that can be written: bytes that are not UTF-8 become `\xe9`."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
-
-
 class Writer(Protocol):
     """Where rows go: `row` for each, then `end`."""
 
@@ -88,10 +83,12 @@ class Json:
 
     def __init__(self, file: IO[str]) -> None:
         self._file, self._mark = file, "[\n"
+        # The escapes of a terminal without all letters are not those of JSON.
+        self._ascii = codecs.lookup(getattr(file, "encoding", None) or "utf-8").name != "utf-8"
 
     def row(self, row: dict[str, Any]) -> None:
         """Write one row."""
-        self._file.write(self._mark + json.dumps(row, ensure_ascii=False))
+        self._file.write(self._mark + json.dumps(row, ensure_ascii=self._ascii))
         self._mark = ",\n"
 
     def end(self) -> None:

@@ -259,6 +259,17 @@ def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
     assert json.loads(done.stdout)[0]["label"] == "Covid"
 
 
+def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path):
+    grey_image(60).save(tmp_path / "фильм.png")
+    latin = {"env": os.environ | {"PYTHONIOENCODING": "latin-1"}}
+    done = run("predict", "--model", model, tmp_path, **latin)
+    assert (done.returncode, r"\u0444\u0438" in done.stdout) == (0, True)
+    grey_image(60).save(tmp_path / "é😀.png")
+    done = run("predict", "--model", model, "--json", tmp_path, **latin)
+    names = [os.path.basename(row["file"]) for row in json.loads(done.stdout)]
+    assert names == ["é😀.png", "фильм.png"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 def test_a_full_disk_is_one_sentence(model, films):
     with open("/dev/full", "w") as full:
