@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.images import suffix_is_image
 from data_prep import CLASSES
 
@@ -20,7 +20,7 @@ class Entry:
 
     Attributes:
         path: where it lies.
-        relative: path below its root, with "/" on every system.
+        relative: path below its root, with "/" on every system; see `aihealth.errors.shown`.
         source: name of the hospital or collection; letters, digits, "-" and ".".
         label: one of `CLASSES`.
     """
@@ -74,13 +74,13 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
                 source = folder.resolve().name
             found = 0
             for file in _files(path):
+                relative = shown(file.relative_to(folder).as_posix())
                 if not suffix_is_image(file) or file.name.startswith("."):
-                    ignored.append(f"{source}: {file.relative_to(folder).as_posix()}")
+                    ignored.append(f"{shown(source)}: {relative}")
                     continue
                 front, underscore, _ = file.name.partition("_")
                 by_name = source_from_name and name is None and underscore
                 own = source_name(front if by_name else source)
-                relative = file.relative_to(folder).as_posix()
                 entries.append(Entry(file, relative, own, label))
                 found += 1
             if not found:
