@@ -233,6 +233,32 @@ def test_files_of_one_name_do_not_overwrite_each_other(command, source, out):
     assert len({row.file.lower() for row in read_manifest(out)}) == 38
 
 
+def test_a_name_as_long_as_file_systems_allow_is_cut(command, source, out):
+    long = "x" * 251
+    for number in range(2):
+        folder = source / "Covid" / str(number)
+        save(picture(910 + number, "Covid"), folder / f"{long}.png")
+    assert command("prepare", f"clinic={source}", "--out", out)[0] == 0
+    names = [name for name in rows_by_name(out) if "xxx" in name]
+    assert len(names) == 2 and all(name.startswith("clinic_xxx") for name in names)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_text_are_shown_with_escapes(command, source, out, tmp_path):
+    folder = os.fsencode(source / "Normal")
+    for name in (b"caf\xe9.png", b"bad\xe9.png", b"note\xe9.txt"):
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"")
+    save(picture(920), Path(os.fsdecode(folder + b"/caf\xe9.png")))
+    assert command("prepare", source, "--out", out)[0] == 0
+    report = report_of(out)
+    assert report["images"]["prepared"] == 37
+    assert report["unreadable"][0]["file"] == r"source: Normal/bad\xe9.png"
+    assert report["ignored"] == [r"source: Normal/note\xe9.txt"]
+    status, text, _ = command("inspect", source, "--json", tmp_path / "found.json")
+    assert status == 0 and r"Normal/bad\xe9.png" in text
+    assert json.loads((tmp_path / "found.json").read_text())["images"] == 37
+
+
 # === Pixels travel, tags do not ===
 
 
@@ -381,6 +407,19 @@ def test_other_options_or_images_do_not_replace_a_dataset_unasked(command, sourc
     assert sorted(path.name for path in out.parent.iterdir()) == ["out", "source"]
 
 
+def test_a_link_is_followed_and_stays(command, source, tmp_path, out):
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    for words in ((), ("--seed", 5, "--overwrite")):
+        assert command("prepare", source, "--out", link, *words)[0] == 0
+        assert link.is_symlink() and len(read_manifest(out)) == 36
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out", "source"]
+    demo = tmp_path / "demo-link"
+    demo.symlink_to(tmp_path / "demo")
+    assert command("demo", "--out", demo, "--images-per-class", 12)[0] == 0
+    assert demo.is_symlink() and (tmp_path / "demo" / "README.txt").is_file()
+
+
 def test_a_dataset_that_lost_a_file_is_not_called_up_to_date(command, source, out):
     command("prepare", source, "--out", out)
     (out / read_manifest(out)[0].file).unlink()
@@ -526,6 +565,21 @@ def test_output_that_overlaps_an_input_is_refused(source, refused, place):
     assert "overlap" in refused("prepare", source, out=place)
 
 
+@pytest.mark.parametrize("words", [("prepare", "source"), ("demo",)])
+def test_output_that_cannot_be_renamed_is_refused_before_the_work(
+    source, tmp_path, refused, monkeypatch, words
+):
+    words = [source if word == "source" else word for word in words]
+    (tmp_path / "out" / "below").mkdir(parents=True)
+    with monkeypatch.context() as here:
+        for place in ("out", "out/below"):
+            here.chdir(tmp_path / place)
+            assert "the folder you are in" in refused(*words)
+    (tmp_path / "out" / "below").rmdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
+    assert "mount point" in refused(*words)
+
+
 def test_a_folder_that_is_no_dataset_is_never_replaced(source, tmp_path, refused):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
@@ -533,13 +587,22 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(source, tmp_path, refused
     assert "not a prepared dataset" in refused("prepare", source, "--overwrite")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EBUSY, errno.EXDEV])
 def test_full_or_read_only_disk_is_one_sentence(source, refused, monkeypatch, code):
     def fail(path, data):
         raise OSError(code, os.strerror(code), str(path))
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     assert "choose another output folder" in refused("prepare", source)
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG])
+def test_a_path_that_cannot_be_is_one_sentence(source, refused, monkeypatch, code):
+    def fail(path, data):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    assert ".png: th" in refused("prepare", source)
 
 
 def test_reading_a_folder_that_is_not_prepared(source):
