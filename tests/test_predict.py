@@ -228,26 +228,33 @@ def test_unsure_and_turned_away_have_no_label(model, tmp_path):
     assert lines[1].endswith("unsure.png: look")
 
 
-def test_heatmaps_of_same_named_files_stay_apart(model, tmp_path):
-    for ward in ("a", "b"):
-        (tmp_path / ward).mkdir()
-        grey_image(60).save(tmp_path / ward / "film.png")
-    files = [tmp_path / ward / "film.png" for ward in ("a", "b")]
-    cli.main(["predict", "--model", model, *map(str, files), "--heatmaps", str(tmp_path / "maps")])
-    maps = sorted(path.name for path in (tmp_path / "maps").iterdir())
-    assert len(maps) == 2
-    assert maps[0].endswith("a_film.png.Covid.png")
-    with Image.open(tmp_path / "maps" / maps[0]) as picture:
+def test_each_image_has_its_own_heatmap_in_the_folders_of_the_image(model, tmp_path, monkeypatch):
+    names = ("a/film.png", "b/film.png", "a/b_c.png", "a_b/c.png", "a/b/c.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        grey_image(60).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    cli.main(["predict", "--model", model, "a", "./a_b/", "b", "--heatmaps", "maps"])
+    maps = {path for path in (tmp_path / "maps").rglob("*") if path.is_file()}
+    assert maps == {tmp_path / "maps" / f"{name}.Covid.png" for name in names}
+    with Image.open(tmp_path / "maps" / "a" / "b_c.png.Covid.png") as picture:
         assert picture.size == (48, 48)
+    cli.main(["predict", "--model", model, str(tmp_path / "b"), "--heatmaps", "maps"])
+    assert (tmp_path / "maps" / tmp_path.relative_to("/") / "b" / "film.png.Covid.png").is_file()
+    monkeypatch.chdir(tmp_path / "a")
+    cli.main(["predict", "--model", model, "../b/film.png", "--heatmaps", "../up"])
+    assert (tmp_path / "up" / "b" / "film.png.Covid.png").is_file()
 
 
 def test_a_heatmap_of_a_file_far_down_has_a_name_that_fits(model, tmp_path):
     deep = tmp_path / ("ward" * 30) / ("bed" * 30)
     deep.mkdir(parents=True)
-    grey_image(60).save(deep / "film.png")
+    name = "film" * 62 + ".png"
+    grey_image(60).save(deep / name)
     maps = tmp_path / "maps"
-    cli.main(["predict", "--model", model, str(deep / "film.png"), "--heatmaps", str(maps)])
-    assert [path.name.endswith("film.png.Covid.png") for path in maps.iterdir()] == [True]
+    cli.main(["predict", "--model", model, str(deep / name), "--heatmaps", str(maps)])
+    (written,) = (path for path in maps.rglob("*") if path.is_file())
+    assert written.name.endswith("film.png.Covid.png")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
