@@ -171,7 +171,8 @@ def test_the_same_patient_number_in_two_sources_is_two_patients(command, tmp_pat
 def test_patients_from_a_csv_or_a_pattern_of_ones_own(command, source, tmp_path):
     table = tmp_path / "patients.csv"
     table.write_text("file,patient\nCOVID_1.png,p1\nCovid/COVID_2.png,p1\nCOVID_3.png,\n")
-    command("prepare", f"a={source}", "--patients", table, "--out", tmp_path / "csv")
+    _, _, err = command("prepare", f"a={source}", "--patients", table, "--out", tmp_path / "csv")
+    assert "patients.csv names 3 of 36 images" in err
     rows = rows_by_name(tmp_path / "csv")
     assert rows["a_COVID_1"].group == rows["a_COVID_2"].group != rows["a_COVID_3"].group
     pattern = r"^COVID_(\d)\d*$"
