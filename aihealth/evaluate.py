@@ -20,7 +20,7 @@ from aihealth.parallel import in_order
 from data_prep.groups import PATIENT_PATTERN, patients_by_pattern
 from data_prep.inspection import table
 from data_prep.manifest import MANIFEST, read_manifest
-from data_prep.sources import Entry
+from data_prep.sources import Entry, without_masks
 
 MANY_SOURCES = 30  # more file name prefixes than this number patients or images, not hospitals
 
@@ -245,7 +245,7 @@ def _prepared(folder: Path, classes: Sequence[str], split: str) -> list[Sample]:
 
 def _plain(folder: Path, classes: Sequence[str]) -> list[Sample]:
     found = {
-        path.name: sorted(file for file in path.rglob("*") if is_image_file(file))
+        path.name: sorted(filter(is_image_file, without_masks(path, path.rglob("*"))))
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith((".", "__"))
     }

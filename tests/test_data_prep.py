@@ -227,6 +227,19 @@ def test_original_layout_is_found_whatever_its_case_and_depth(command, tmp_path,
     assert {Path(row.file).suffix for row in rows} == {".png", ".jpg"}
 
 
+def test_masks_beside_the_films_are_left_out_and_named(command, source, out):
+    for folder in list(source.iterdir()):
+        folder.rename(source / "moved")
+        folder.mkdir()
+        (source / "moved").rename(folder / "images")
+        for index in range(3):
+            save(picture(930 + index), folder / "Masks" / f"{folder.name}_{index}.png")
+    status, _, err = command("prepare", source, "--out", out)
+    assert status == 0 and len(read_manifest(out)) == 36
+    lines = err.splitlines()
+    assert len(lines) == 3 and all("3 files in folders called masks" in line for line in lines)
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(command, source, out):
     save(picture(900, "Covid"), source / "Covid" / "more" / "COVID_1.png")
     save(picture(901, "Covid"), source / "Covid" / "more" / "covid_1.PNG")

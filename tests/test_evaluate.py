@@ -86,6 +86,14 @@ def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
     assert block["unreadable"][0]["file"] == r"NORMAL/caf\xe9_2.png"
 
 
+def test_masks_beside_the_films_are_left_out_and_named(model, tmp_path, capsys):
+    folder = plain(tmp_path / "hospital", ["1.png", "2.png"])
+    (folder / "COVID" / "masks").mkdir()
+    grey_image(60).save(folder / "COVID" / "masks" / "1.png")
+    assert evaluate.evaluate(model, str(folder))["n"] == 6
+    assert "1 files in folders called masks" in capsys.readouterr().err
+
+
 def test_unreadable_images_are_listed_and_not_fatal(model, tmp_path, capsys):
     folder = plain(tmp_path / "hospital", ["a_1.png", "a_2.png"])
     (folder / "NORMAL" / "a_3.png").write_bytes(b"")
