@@ -88,7 +88,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "standard output",
         )
     predict.add_argument(
-        "--heatmaps", metavar="DIR", help="write each image with its evidence tinted, as PNG"
+        "--heatmaps",
+        metavar="DIR",
+        help="write each image with its evidence tinted, as PNG: DIR/scans/a/film.png.Normal.png "
+        "for scans/a/film.png",
     )
     predict.add_argument(
         "--engine",

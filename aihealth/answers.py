@@ -1,18 +1,18 @@
 """What is written for each image, and the four shapes that it is written in."""
 
+import codecs
 import contextlib
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 from aihealth.archive import Item
 from aihealth.classifier import Classifier, Prediction
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.images import ImageError
+from aihealth.release import whole_file
 
 STDOUT = "-"
 NOT_SURE, TURNED_AWAY = "not sure", "not a chest radiograph"
@@ -54,11 +54,6 @@ def row(file: str, prediction: Prediction | None, error: str | None) -> dict[str
     return {"file": shown(file), **prediction.to_dict(), "error": None}
 
 
-def shown(file: str) -> str:
-    r"""A file's name as text that can be written: bytes that are not UTF-8 become `\xe9`."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
-
-
 class Writer(Protocol):
     """Where rows go: `row` for each, then `end`."""
 
@@ -71,7 +66,7 @@ class Writer(Protocol):
 
 @contextlib.contextmanager
 def output(name: str, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that appears under its name once it is whole; "-" is the standard output.
+    """Open a file as `release.whole_file` does; "-" is the standard output.
 
     Raises:
         UserError: it cannot be written.
@@ -79,21 +74,8 @@ def output(name: str, mode: str = "w") -> Iterator[IO[Any]]:
     if name == STDOUT:
         yield sys.stdout
         return
-    path = Path(name)
-    part = path.with_name(path.name + ".part")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
-    try:
-        file = part.open(mode, **text)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise UserError(f"{path} cannot be written: {path.parent} is no folder") from error
-    try:
-        with file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(name, mode) as file:
+        yield file
 
 
 class Json:
@@ -101,10 +83,12 @@ class Json:
 
     def __init__(self, file: IO[str]) -> None:
         self._file, self._mark = file, "[\n"
+        # The escapes of a terminal without all letters are not those of JSON.
+        self._ascii = codecs.lookup(getattr(file, "encoding", None) or "utf-8").name != "utf-8"
 
     def row(self, row: dict[str, Any]) -> None:
         """Write one row."""
-        self._file.write(self._mark + json.dumps(row, ensure_ascii=False))
+        self._file.write(self._mark + json.dumps(row, ensure_ascii=self._ascii))
         self._mark = ",\n"
 
     def end(self) -> None:

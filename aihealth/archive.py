@@ -8,6 +8,7 @@ gives the same items whenever and wherever it is read.
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -147,7 +148,8 @@ def parts(inputs: Sequence[str]) -> Iterator[Part]:
     """Divide an archive into parts.
 
     A file in a folder counts as an image by its suffix or, without one, when it starts like DICOM;
-    hidden files do not count. Files named one by one count whatever their name.
+    hidden files do not count, and links to folders are not followed. Files named one by one count
+    whatever their name.
 
     Args:
         inputs: files, folders and addresses from `locate`, in the order in which they are wanted;
@@ -156,9 +158,15 @@ def parts(inputs: Sequence[str]) -> Iterator[Part]:
     Raises:
         UserError: a folder without images, or one that cannot be listed.
     """
+    for name in inputs:  # Before the first is answered, for the work would be lost.
+        if _is_folder(name) and next(_found(name), None) is None:
+            raise UserError(
+                f"{name} has no images in it (PNG, JPEG, DICOM, Parquet, ...); links to folders "
+                "are not followed"
+            )
     named: list[Item] = []
     for name in inputs:
-        if os.path.isdir(name) or name.startswith(HUB):
+        if _is_folder(name):
             yield from _cut(named)
             named = []
             yield from _inside(name)
@@ -178,11 +186,8 @@ def is_image_file(path: Path) -> bool:
 
 
 def _inside(folder: str) -> Iterator[Part]:
-    found = _walk_hub(folder) if folder.startswith(HUB) else _walk(str(Path(folder)))
     items: list[Item] = []
-    empty = True
-    for path in _sorted(found):
-        empty = False
+    for path in _sorted(_found(folder, tell=True)):
         if path.lower().endswith(".parquet"):
             yield from _cut(items)
             items = []
@@ -192,8 +197,6 @@ def _inside(folder: str) -> Iterator[Part]:
             if len(items) == FILES:
                 yield from _cut(items)
                 items = []
-    if empty:
-        raise UserError(f"{folder} has no images in it (PNG, JPEG, DICOM, Parquet, ...)")
     yield from _cut(items)
 
 
@@ -243,15 +246,37 @@ def _image_column(schema: Any) -> str | None:
 # === Folders ===
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Paths of what may be images, at any depth, in no order."""
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(name) or name.startswith(HUB)
+
+
+def _found(folder: str, tell: bool = False) -> Iterator[str]:
+    return _walk_hub(folder) if folder.startswith(HUB) else _walk(str(Path(folder)), tell)
+
+
+def _walk(folder: str, tell: bool) -> Iterator[str]:
+    """Paths of what may be images, at any depth, in no order; broken links are among them.
+
+    Links to folders, which may lead back to where they are, are left out; `tell` says so.
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                path = entry.name if folder == "." else os.path.join(folder, entry.name)
+                link = entry.is_symlink()
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _walk(os.path.join(folder, entry.name))
-                elif _may_hold_images(entry.name) and entry.is_file():
-                    yield entry.name if folder == "." else os.path.join(folder, entry.name)
+                    yield from _walk(path, tell)
+                elif link and os.path.isdir(path):
+                    if tell:
+                        print(
+                            f"warning: {path} is a link to a folder and was left out; name it to "
+                            "have it searched",
+                            file=sys.stderr,
+                        )
+                elif _may_hold_images(entry.name) and (
+                    os.path.isfile(path) or (link and not os.path.exists(path))
+                ):
+                    yield path
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be listed: {error.strerror}") from error
 
@@ -296,6 +321,8 @@ def _starts_like_dicom(path: str) -> bool:
     try:
         with _open(path) as file:
             return is_dicom(file.read(132))
+    except FileNotFoundError:
+        return True  # A broken link: reading it says what is the matter.
     except OSError:
         return False
 

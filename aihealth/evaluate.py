@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from aihealth import release
-from aihealth.answers import shown
 from aihealth.archive import is_image_file
 from aihealth.classifier import Classifier, Prediction
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.images import ImageError, ImageLike
 from aihealth.metrics import evaluate_predictions
 from aihealth.parallel import in_order
 from data_prep.groups import PATIENT_PATTERN, patients_by_pattern
 from data_prep.inspection import table
 from data_prep.manifest import MANIFEST, read_manifest
-from data_prep.sources import Entry
+from data_prep.sources import Entry, without_masks
 
 MANY_SOURCES = 30  # more file name prefixes than this number patients or images, not hospitals
 
@@ -132,7 +131,7 @@ def answer_all(
     read, answers, unreadable = [], [], []
     for sample, result in zip(samples, in_order(ask, samples, what), strict=True):
         if isinstance(result, ImageError):
-            unreadable.append({"file": shown(sample.name), "error": str(result)})
+            unreadable.append({"file": sample.name, "error": str(result)})
         else:
             read.append(sample)
             # The decoded image and the maps of thousands of answers would fill the memory.
@@ -199,7 +198,7 @@ def title(data: str, split: str) -> str:
 def without_path(folder_or_repo: str) -> str:
     """What may be published of where something lies: a repo id, or the last name of a folder."""
     folder = Path(folder_or_repo)
-    return folder.resolve().name if folder.is_dir() else folder_or_repo
+    return shown(folder.resolve().name) if folder.is_dir() else folder_or_repo
 
 
 # === Finding labelled images ===
@@ -246,7 +245,7 @@ def _prepared(folder: Path, classes: Sequence[str], split: str) -> list[Sample]:
 
 def _plain(folder: Path, classes: Sequence[str]) -> list[Sample]:
     found = {
-        path.name: sorted(file for file in path.rglob("*") if is_image_file(file))
+        path.name: sorted(filter(is_image_file, without_masks(path, path.rglob("*"))))
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith((".", "__"))
     }
@@ -258,13 +257,20 @@ def _plain(folder: Path, classes: Sequence[str]) -> list[Sample]:
         )
     index = _indices(found, classes, str(folder))
     entries = [
-        Entry(path, path.relative_to(folder).as_posix(), path.name.partition("_")[0], name)
+        Entry(
+            path,
+            shown(path.relative_to(folder).as_posix()),
+            shown(path.name.partition("_")[0]),
+            name,
+        )
         for name, paths in found.items()
         for path in paths
     ]
     prefixes = {entry.source for entry in entries}
     if len(prefixes) > MANY_SOURCES or any("_" not in entry.path.name for entry in entries):
-        entries = [dataclasses.replace(entry, source=folder.resolve().name) for entry in entries]
+        entries = [
+            dataclasses.replace(entry, source=without_path(str(folder))) for entry in entries
+        ]
     patients = patients_by_pattern(entries, PATIENT_PATTERN)
     return [
         Sample(
@@ -342,8 +348,8 @@ def render(block: dict[str, Any]) -> str:
         text += f"\nbalanced accuracy, 95% interval: {bounds[0]:.1%} to {bounds[1]:.1%}"
     if block["unreadable"]:
         text += f"\n{len(block['unreadable'])} files could not be read:"
-        shown = block["unreadable"][:10]
-        text += "".join(f"\n  {json.dumps(row['file'])}: {row['error']}" for row in shown)
+        first = block["unreadable"][:10]
+        text += "".join(f"\n  {json.dumps(row['file'])}: {row['error']}" for row in first)
     return text
 
 

@@ -58,6 +58,7 @@ def dataset_card(data: Path, rows: Sequence[Row], repo_id: str, license: str) ->
     drawn = int(report.get("drawn") or 0)
     known = " ".join(sources).lower()
     faults = [text for name, text in KNOWN_FAULTS.items() if name in known]
+    splits_of = Counter(group for group, _ in {(row.group, row.split) for row in rows})
     conflicts = len(report.get("label_conflicts") or [])
     if conflicts:
         faults.append(f"{conflicts} groups of near-duplicates carried different labels.")
@@ -83,6 +84,8 @@ def dataset_card(data: Path, rows: Sequence[Row], repo_id: str, license: str) ->
         labels=labels,
         images=len(rows),
         drawn=drawn,
+        groups=len(splits_of),
+        crossing=sum(count > 1 for count in splits_of.values()),
         splits=[
             _counts(name, [row for row in rows if row.split == name], labels) for name in names
         ],

@@ -44,7 +44,7 @@ def predict(
         json_file: where JSON goes, "-" for the standard output.
         out: where Parquet goes. Without any of the three, a table is printed.
         heatmaps: folder for a PNG per image, tinted where the evidence for its most probable
-            class lies.
+            class lies: `scans/a/film.png` becomes `HEATMAPS/scans/a/film.png.Normal.png`.
         engine: "local" for the threads of this process, "ray" for processes of Ray.
         workers: processes of Ray; by default one per core.
 
@@ -105,7 +105,7 @@ def _rows(
 
 
 class _Heatmaps:
-    """Writes an overlay for each image under a name that no other file of the run has."""
+    """Writes an overlay for each image, in the folders in which the image lies."""
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
@@ -119,12 +119,15 @@ class _Heatmaps:
             return
         names = list(prediction.probabilities)
         best = int(np.argmax(list(prediction.probabilities.values())))
-        # The path becomes the name: files of one name in two folders stay apart.
-        flat = "_".join(part for part in Path(file).parts if part not in ("/", "..", "."))
-        if len(os.fsencode(flat)) > 200:  # File systems allow 255 bytes.
-            flat = f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}_{flat[-40:]}"
+        # The folders stay: neither a/b_c.png and a_b/c.png meet, nor files of one name.
+        path = Path(file)
+        *folders, name = (part for part in path.parts if part not in (path.anchor, "..", "."))
+        if len(os.fsencode(name)) > 200:  # File systems allow 255 bytes.
+            name = f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}_{name[-40:]}"
+        target = self._folder.joinpath(*folders, f"{name}.{names[best]}.png")
+        target.parent.mkdir(parents=True, exist_ok=True)
         picture = overlay(prediction.pixels, prediction.heatmaps[best])
-        picture.save(self._folder / f"{flat}.{names[best]}.png")
+        picture.save(target)
 
 
 def overlay(pixels: np.ndarray, heatmap: np.ndarray, strength: float = 0.6) -> Image.Image:

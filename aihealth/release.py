@@ -4,11 +4,13 @@ A release folder is, file for file, the root of the model repo on the Hub. Every
 fact that more than one module needs stands here and nowhere else.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aihealth.errors import UserError
 
@@ -145,7 +147,38 @@ def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:
 
 def write_json(path: str | Path, data: Any) -> None:
     """Write JSON so that a reader never sees half a file."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole_file(path) as file:
+        file.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that appears under its name once it is whole.
+
+    Links are followed; a device or a pipe is written to as it stands.
+
+    Args:
+        path: of the file.
+        mode: "w" for UTF-8 text, "wb" for bytes.
+
+    Raises:
+        UserError: the path is a folder, or lies in none.
+    """
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; name a file")
+    in_place = os.path.exists(path) and not os.path.isfile(path)
+    target = Path(path if in_place else os.path.realpath(path))
+    part = target if in_place else target.with_name(target.name + ".part")
+    try:
+        file = part.open(mode, **text)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"{path} cannot be written: {target.parent} is no folder") from error
+    try:
+        with file:
+            yield file
+        if not in_place:
+            part.replace(target)
+    finally:
+        if not in_place:
+            part.unlink(missing_ok=True)

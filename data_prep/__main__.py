@@ -1,10 +1,12 @@
 """Command line of `data_prep`."""
 
 import argparse
+import contextlib
+import json
 from collections.abc import Sequence
 
 from aihealth.errors import UserError, run_cli
-from aihealth.release import write_json
+from aihealth.release import whole_file
 from data_prep import CLASSES
 from data_prep.groups import PATIENT_PATTERN
 from data_prep.splits import RATIOS, SEED
@@ -140,12 +142,15 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     from data_prep import inspection, scan, sources
 
-    listing = sources.find_images(args.roots, source_from_name=args.source_from_name)
-    images, unreadable = scan.scan_images(listing.entries)
-    report = inspection.inspect(images, unreadable, listing.ignored)
-    print(inspection.render(report))
+    # A file that cannot be written is found before the work.
+    with whole_file(args.json) if args.json else contextlib.nullcontext() as file:
+        listing = sources.find_images(args.roots, source_from_name=args.source_from_name)
+        images, unreadable = scan.scan_images(listing.entries)
+        report = inspection.inspect(images, unreadable, listing.ignored)
+        print(inspection.render(report), flush=True)
+        if file:
+            file.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if args.json:
-        write_json(args.json, report)
         print(f"\nwrote {args.json}")
 
 

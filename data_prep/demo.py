@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from aihealth.errors import UserError
 from data_prep import CLASSES
+from data_prep.prepare import output_folder
 from data_prep.radiographs import STYLES, Style, draw_anatomy, draw_radiograph
 from data_prep.scan import DRAWN_KEY, DRAWN_TEXT, parallel
 
@@ -47,14 +48,14 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
     Raises:
         UserError: too few images, or something is in the way.
     """
-    out = Path(out)
+    folder = output_folder(out)
     if images_per_class < 4 * len(STYLES):
         raise UserError(f"--images-per-class {images_per_class}: at least {4 * len(STYLES)}")
     if seed < 0:
         raise UserError(f"--seed {seed}: 0 or more")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{out} exists and is not empty; choose another --out")
-    part = out.with_name(f"{out.name}.part-{os.getpid()}")
+    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     jobs = []
     for number, hospital in enumerate(STYLES):
         share = images_per_class // len(STYLES) + (number < images_per_class % len(STYLES))
@@ -75,9 +76,9 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
     try:
         total = sum(parallel(draw, jobs, "drawing"))
         (part / "README.txt").write_text(_README, encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

@@ -6,6 +6,7 @@ read from the file name by `PATIENT_PATTERN`, or from a CSV file.
 
 import csv
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def patients_by_pattern(entries: Sequence[Entry], pattern: str) -> list[str | No
 def patients_from_csv(entries: Sequence[Entry], path: str | Path) -> list[str | None]:
     """Read patients from a CSV file with the columns `file` and `patient`.
 
+    Says on the standard error how many files it names.
+
     Args:
         entries: the files.
         path: the CSV file; `file` is a path below the root, or a file name where that is enough.
@@ -65,10 +68,12 @@ def patients_from_csv(entries: Sequence[Entry], path: str | Path) -> list[str | 
         raise UserError(f"--patients {path}: there is no such file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
-    known = [key for e in entries for key in (e.relative, e.path.name) if key in rows]
+    names = [e.relative if e.relative in rows else e.path.name for e in entries]
+    known = sum(name in rows for name in names)
     if entries and not known:
         raise UserError(f"{path} names none of the images; its column file should hold file names")
-    return [rows.get(entry.relative, rows.get(entry.path.name)) for entry in entries]
+    print(f"{path} names {known} of {len(entries)} images", file=sys.stderr)
+    return [rows.get(name) for name in names]
 
 
 def group_images(

@@ -35,7 +35,8 @@ from data_prep.splits import (
     random_split,
 )
 
-FORMAT = 1  # Raise it when the same input would give another dataset.
+FORMAT = 2  # Raise it when the same input would give another dataset.
+_STEM = 240  # bytes of a file name without number and suffix; file systems allow 255 in all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def prepare(
     Raises:
         UserError: an input or an option that cannot be used; nothing is written then.
     """
-    out = Path(out)
+    out = output_folder(out)
     _check_output(out, roots)
     listing = find_images(roots, source_from_name=options.source_from_name)
     fingerprint = _fingerprint(listing.entries, options)
@@ -170,11 +171,24 @@ def render(report: dict[str, Any], out: str | Path) -> str:
 # === Before: is there anything to do, and may it be done ===
 
 
+def output_folder(out: str | Path) -> Path:
+    """Where a link leads that is given as --out: a folder that can be built beside and renamed.
+
+    Raises:
+        UserError: it cannot be renamed.
+    """
+    folder, here = Path(os.path.realpath(out)), Path.cwd()
+    if folder in (here, *here.parents):
+        raise UserError(f"--out {out} is the folder you are in, or one above it; name another")
+    if folder.is_mount():
+        raise UserError(f"--out {out} is a mount point; name a folder in it, such as {out}/data")
+    return folder
+
+
 def _check_output(out: Path, roots: Sequence[str]) -> None:
-    target = out.resolve()
     for root in roots:
         folder = Path(root.partition("=")[2] if not Path(root).is_dir() else root).resolve()
-        if target == folder or folder in target.parents or target in folder.parents:
+        if out == folder or folder in out.parents or out in folder.parents:
             raise UserError(f"--out {out} and the input {folder} overlap; choose another --out")
     if out.exists() and not is_prepared(out) and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not a prepared dataset; choose another --out")
@@ -204,7 +218,7 @@ def _up_to_date(out: Path, fingerprint: str, overwrite: bool) -> bool:
         return False
     if read_json(out / REPORT).get("fingerprint") != fingerprint:
         raise UserError(
-            f"{out} was prepared from other images or with other options; "
+            f"{out} was prepared from other images, with other options or by an older version; "
             "choose another --out, or replace it with --overwrite"
         )
     for row in read_manifest(out):
@@ -323,13 +337,14 @@ def _write(
 
 
 def _stems(images: Sequence[Scanned]) -> list[str]:
-    """File names without suffix: unique, and with the source up to the first underscore."""
+    """File names without suffix: unique, short enough, with the source up to the first "_"."""
     taken: set[str] = set()
     stems = []
     for image in images:
         source, stem = image.entry.source, re.sub(r"[^\w.-]+", "-", image.entry.path.stem)
         if not stem.startswith(f"{source}_"):
             stem = f"{source}_{stem}"
+        stem = stem.encode()[:_STEM].decode("utf-8", "ignore")
         unique, number = stem, 1
         while unique.lower() in taken:
             number += 1

@@ -3,10 +3,11 @@
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.images import suffix_is_image
 from data_prep import CLASSES
 
@@ -20,7 +21,7 @@ class Entry:
 
     Attributes:
         path: where it lies.
-        relative: path below its root, with "/" on every system.
+        relative: path below its root, with "/" on every system; see `aihealth.errors.shown`.
         source: name of the hospital or collection; letters, digits, "-" and ".".
         label: one of `CLASSES`.
     """
@@ -51,7 +52,7 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
         roots: `NAME=DIR` or `DIR`. Class folders are looked for at any depth, whatever their case
             (`DIR/Covid`, `DIR/DataSet/COVID`). Without a NAME the source is called like the root,
             or, where several folders of a root hold class folders (`DIR/hospital-a/Covid`,
-            `DIR/hospital-b/Covid`), like each of those.
+            `DIR/hospital-b/Covid`), like each of those. Folders called masks are left out.
         source_from_name: in roots without a NAME, take the source of each file from its own name,
             up to the first underscore (`nih_00000061_012.jpg` comes from nih), if it has one.
 
@@ -73,14 +74,14 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
             else:
                 source = folder.resolve().name
             found = 0
-            for file in _files(path):
+            for file in without_masks(path, _files(path)):
+                relative = shown(file.relative_to(folder).as_posix())
                 if not suffix_is_image(file) or file.name.startswith("."):
-                    ignored.append(f"{source}: {file.relative_to(folder).as_posix()}")
+                    ignored.append(f"{shown(source)}: {relative}")
                     continue
                 front, underscore, _ = file.name.partition("_")
                 by_name = source_from_name and name is None and underscore
                 own = source_name(front if by_name else source)
-                relative = file.relative_to(folder).as_posix()
                 entries.append(Entry(file, relative, own, label))
                 found += 1
             if not found:
@@ -93,6 +94,27 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
         )
     entries.sort(key=lambda entry: (entry.source, entry.relative))
     return Listing(entries, sorted(ignored))
+
+
+def without_masks(folder: Path, files: Iterable[Path]) -> list[Path]:
+    """Leave out what lies in folders called "masks", in any case, and say so on the standard error.
+
+    Kaggle's COVID-19 Radiography Database has outlines of the lungs there, beside its films:
+    `COVID/images`, `COVID/masks`.
+    """
+    files = list(files)
+    films = [
+        file
+        for file in files
+        if "masks" not in map(str.lower, file.relative_to(folder).parent.parts)
+    ]
+    if len(films) < len(files):
+        print(
+            f"warning: {folder}: {len(files) - len(films)} files in folders called masks are no "
+            "films; left out",
+            file=sys.stderr,
+        )
+    return films
 
 
 def source_name(text: str) -> str:

@@ -103,6 +103,31 @@ def test_an_empty_folder_is_one_sentence(tmp_path):
         items(tmp_path)
 
 
+def test_an_empty_folder_is_found_before_the_first_image_is_given(tmp_path):
+    for name in ("a", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "film.png").write_bytes(FILM)
+    with pytest.raises(UserError, match="empty has no images in it"):
+        next(archive.parts([str(tmp_path / "a"), str(tmp_path / "empty")]))
+
+
+def test_broken_links_are_rows_and_links_to_folders_are_named(tmp_path, capsys):
+    (tmp_path / "ward").mkdir()
+    (tmp_path / "ward" / "a.png").write_bytes(FILM)
+    links = {"b.png": "ward/a.png", "broken.png": "gone.png", "IM0001": "gone", "round": "."}
+    for name, target in (links | {"more": "ward"}).items():
+        (tmp_path / name).symlink_to(target)
+    found = {os.path.basename(item.name): item for item in items(tmp_path)}
+    assert list(found) == ["IM0001", "b.png", "broken.png", "a.png"]
+    assert found["b.png"].read() == FILM
+    for name in ("IM0001", "broken.png"):
+        with pytest.raises(ImageError, match="there is no such file"):
+            found[name].read()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all("is a link to a folder" in line for line in lines)
+    assert {line.split()[1] for line in lines} == {str(tmp_path / n) for n in ("round", "more")}
+
+
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
     def refuse(folder):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)

@@ -19,6 +19,7 @@ from aihealth.errors import UserError, run_cli
 from aihealth.images import decode
 from data_prep import CLASSES
 from data_prep.__main__ import main
+from data_prep.clean import clean_bytes
 from data_prep.manifest import dataset_fingerprint, is_prepared, read_manifest
 from data_prep.radiographs import draw_radiograph
 
@@ -170,7 +171,8 @@ def test_the_same_patient_number_in_two_sources_is_two_patients(command, tmp_pat
 def test_patients_from_a_csv_or_a_pattern_of_ones_own(command, source, tmp_path):
     table = tmp_path / "patients.csv"
     table.write_text("file,patient\nCOVID_1.png,p1\nCovid/COVID_2.png,p1\nCOVID_3.png,\n")
-    command("prepare", f"a={source}", "--patients", table, "--out", tmp_path / "csv")
+    _, _, err = command("prepare", f"a={source}", "--patients", table, "--out", tmp_path / "csv")
+    assert "patients.csv names 3 of 36 images" in err
     rows = rows_by_name(tmp_path / "csv")
     assert rows["a_COVID_1"].group == rows["a_COVID_2"].group != rows["a_COVID_3"].group
     pattern = r"^COVID_(\d)\d*$"
@@ -225,11 +227,50 @@ def test_original_layout_is_found_whatever_its_case_and_depth(command, tmp_path,
     assert {Path(row.file).suffix for row in rows} == {".png", ".jpg"}
 
 
+def test_masks_beside_the_films_are_left_out_and_named(command, source, out):
+    for folder in list(source.iterdir()):
+        folder.rename(source / "moved")
+        folder.mkdir()
+        (source / "moved").rename(folder / "images")
+        for index in range(3):
+            save(picture(930 + index), folder / "Masks" / f"{folder.name}_{index}.png")
+    status, _, err = command("prepare", source, "--out", out)
+    assert status == 0 and len(read_manifest(out)) == 36
+    lines = err.splitlines()
+    assert len(lines) == 3 and all("3 files in folders called masks" in line for line in lines)
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(command, source, out):
     save(picture(900, "Covid"), source / "Covid" / "more" / "COVID_1.png")
     save(picture(901, "Covid"), source / "Covid" / "more" / "covid_1.PNG")
     command("prepare", f"a={source}", "--out", out)
     assert len({row.file.lower() for row in read_manifest(out)}) == 38
+
+
+def test_a_name_as_long_as_file_systems_allow_is_cut(command, source, out):
+    long = "x" * 251
+    for number in range(2):
+        folder = source / "Covid" / str(number)
+        save(picture(910 + number, "Covid"), folder / f"{long}.png")
+    assert command("prepare", f"clinic={source}", "--out", out)[0] == 0
+    names = [name for name in rows_by_name(out) if "xxx" in name]
+    assert len(names) == 2 and all(name.startswith("clinic_xxx") for name in names)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_text_are_shown_with_escapes(command, source, out, tmp_path):
+    folder = os.fsencode(source / "Normal")
+    for name in (b"caf\xe9.png", b"bad\xe9.png", b"note\xe9.txt"):
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"")
+    save(picture(920), Path(os.fsdecode(folder + b"/caf\xe9.png")))
+    assert command("prepare", source, "--out", out)[0] == 0
+    report = report_of(out)
+    assert report["images"]["prepared"] == 37
+    assert report["unreadable"][0]["file"] == r"source: Normal/bad\xe9.png"
+    assert report["ignored"] == [r"source: Normal/note\xe9.txt"]
+    status, text, _ = command("inspect", source, "--json", tmp_path / "found.json")
+    assert status == 0 and r"Normal/bad\xe9.png" in text
+    assert json.loads((tmp_path / "found.json").read_text())["images"] == 37
 
 
 # === Pixels travel, tags do not ===
@@ -289,6 +330,48 @@ def test_exif_and_comments_stay_behind_and_pixels_do_not_change(command, source,
     assert Path(rows["a_tags"].file).suffix == (".jpg" if orientation == 1 else ".png")
 
 
+def comment(text):
+    return b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
+
+
+NAME = b"DOE^JANE"
+HIDDEN = {  # where a JPEG can carry a name, and what is left of the file then
+    "after the end": (lambda jpeg, scan: jpeg + NAME, ".jpg"),
+    "in a second image": (
+        lambda jpeg, scan: jpeg + jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0" + NAME + jpeg[2:],
+        ".jpg",
+    ),
+    "between scans": (lambda jpeg, scan: jpeg[:scan] + comment(NAME) + jpeg[scan:], ".jpg"),
+    "after a stray byte": (
+        lambda jpeg, scan: jpeg[:20] + b"\0" + comment(NAME) + jpeg[20:],
+        ".png",
+    ),
+    "in a long JFIF": (
+        lambda jpeg, scan: jpeg[:4] + b"\0\x18" + jpeg[6:20] + NAME + jpeg[20:],
+        ".png",
+    ),
+    "after fill bytes": (
+        lambda jpeg, scan: jpeg[:-2] + comment(NAME) + b"\xff\xff\xff\xd9",
+        ".jpg",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", HIDDEN)
+def test_a_name_hidden_in_a_jpeg_stays_behind(place):
+    hide, suffix = HIDDEN[place]
+    buffer = io.BytesIO()
+    Image.fromarray(picture(62)).save(buffer, "JPEG", progressive=True)
+    jpeg = buffer.getvalue()
+    assert clean_bytes(jpeg) == (jpeg, ".jpg")
+    data = hide(jpeg, jpeg.rindex(b"\xff\xda"))
+    content, kept = clean_bytes(data)
+    assert NAME in data and NAME not in content
+    assert kept == suffix
+    assert np.array_equal(decode(content), decode(data))
+    assert np.array_equal(decode(content), decode(jpeg))
+
+
 def test_dicom_becomes_png_without_a_tag(command, source, out):
     data = dicom(picture(70))
     (source / "Normal" / "film.dcm").write_bytes(data)
@@ -336,6 +419,19 @@ def test_other_options_or_images_do_not_replace_a_dataset_unasked(command, sourc
     assert command("prepare", source, "--overwrite", "--out", out)[0] == 0
     assert len(read_manifest(out)) == 37
     assert sorted(path.name for path in out.parent.iterdir()) == ["out", "source"]
+
+
+def test_a_link_is_followed_and_stays(command, source, tmp_path, out):
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    for words in ((), ("--seed", 5, "--overwrite")):
+        assert command("prepare", source, "--out", link, *words)[0] == 0
+        assert link.is_symlink() and len(read_manifest(out)) == 36
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out", "source"]
+    demo = tmp_path / "demo-link"
+    demo.symlink_to(tmp_path / "demo")
+    assert command("demo", "--out", demo, "--images-per-class", 12)[0] == 0
+    assert demo.is_symlink() and (tmp_path / "demo" / "README.txt").is_file()
 
 
 def test_a_dataset_that_lost_a_file_is_not_called_up_to_date(command, source, out):
@@ -483,6 +579,21 @@ def test_output_that_overlaps_an_input_is_refused(source, refused, place):
     assert "overlap" in refused("prepare", source, out=place)
 
 
+@pytest.mark.parametrize("words", [("prepare", "source"), ("demo",)])
+def test_output_that_cannot_be_renamed_is_refused_before_the_work(
+    source, tmp_path, refused, monkeypatch, words
+):
+    words = [source if word == "source" else word for word in words]
+    (tmp_path / "out" / "below").mkdir(parents=True)
+    with monkeypatch.context() as here:
+        for place in ("out", "out/below"):
+            here.chdir(tmp_path / place)
+            assert "the folder you are in" in refused(*words)
+    (tmp_path / "out" / "below").rmdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
+    assert "mount point" in refused(*words)
+
+
 def test_a_folder_that_is_no_dataset_is_never_replaced(source, tmp_path, refused):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
@@ -490,13 +601,22 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(source, tmp_path, refused
     assert "not a prepared dataset" in refused("prepare", source, "--overwrite")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EBUSY, errno.EXDEV])
 def test_full_or_read_only_disk_is_one_sentence(source, refused, monkeypatch, code):
     def fail(path, data):
         raise OSError(code, os.strerror(code), str(path))
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     assert "choose another output folder" in refused("prepare", source)
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG])
+def test_a_path_that_cannot_be_is_one_sentence(source, refused, monkeypatch, code):
+    def fail(path, data):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    assert ".png: th" in refused("prepare", source)
 
 
 def test_reading_a_folder_that_is_not_prepared(source):
@@ -537,6 +657,14 @@ def test_inspect_finds_what_is_there(command, source, tmp_path):
     ]
     for part in ("clinic", "39", "unreadable", "broken.png", "sick.png"):
         assert part in text
+
+
+@pytest.mark.parametrize(("place", "sentence"), [("", "is a folder"), ("no/x.json", "no folder")])
+def test_inspect_says_before_the_work_that_a_file_cannot_be_written(
+    command, source, tmp_path, place, sentence
+):
+    status, text, err = command("inspect", source, "--json", tmp_path / place)
+    assert (status, text) == (2, "") and sentence in err
 
 
 def test_inspect_goes_on_when_nothing_can_be_read(command, source):

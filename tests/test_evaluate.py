@@ -1,6 +1,8 @@
 """`python -m aihealth evaluate`, as its users run it."""
 
 import json
+import os
+import sys
 
 import pytest
 
@@ -72,6 +74,24 @@ def test_a_plain_folder_takes_sources_and_patients_from_file_names(model, tmp_pa
 def test_names_without_underscore_are_one_source(model, tmp_path):
     block = evaluate.evaluate(model, str(plain(tmp_path / "hospital", ["1.png", "2.png"])))
     assert list(block["per_source"]) == ["hospital"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
+    folder = plain(tmp_path / "hospital", [os.fsdecode(b"caf\xe9_1.png")])
+    (folder / "NORMAL" / os.fsdecode(b"caf\xe9_2.png")).write_bytes(b"")
+    evaluate.evaluate(model, str(folder), out=str(tmp_path / "out"))
+    block = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert list(block["per_source"]) == [r"caf\xe9"]
+    assert block["unreadable"][0]["file"] == r"NORMAL/caf\xe9_2.png"
+
+
+def test_masks_beside_the_films_are_left_out_and_named(model, tmp_path, capsys):
+    folder = plain(tmp_path / "hospital", ["1.png", "2.png"])
+    (folder / "COVID" / "masks").mkdir()
+    grey_image(60).save(folder / "COVID" / "masks" / "1.png")
+    assert evaluate.evaluate(model, str(folder))["n"] == 6
+    assert "1 files in folders called masks" in capsys.readouterr().err
 
 
 def test_unreadable_images_are_listed_and_not_fatal(model, tmp_path, capsys):

@@ -151,6 +151,31 @@ def test_parquet_appears_only_when_it_is_whole(model, films, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["films"]
 
 
+def test_output_goes_where_a_link_points_and_the_link_stays(tmp_path):
+    (tmp_path / "shared").mkdir()
+    link = tmp_path / "rows.csv"
+    link.symlink_to(tmp_path / "shared" / "rows.csv")
+    for text in ("first", "second"):
+        with answers.output(str(link)) as file:
+            file.write(text)
+        assert link.is_symlink() and link.read_text() == text
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes")
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with answers.output(str(pipe)) as file:
+            file.write("rows")
+        assert os.read(reader, 10) == b"rows"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
 def test_a_long_archive_is_written_in_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "_ROW_GROUP", 4)
     with answers.output(str(tmp_path / "rows.parquet"), "wb") as file:
@@ -203,26 +228,33 @@ def test_unsure_and_turned_away_have_no_label(model, tmp_path):
     assert lines[1].endswith("unsure.png: look")
 
 
-def test_heatmaps_of_same_named_files_stay_apart(model, tmp_path):
-    for ward in ("a", "b"):
-        (tmp_path / ward).mkdir()
-        grey_image(60).save(tmp_path / ward / "film.png")
-    files = [tmp_path / ward / "film.png" for ward in ("a", "b")]
-    cli.main(["predict", "--model", model, *map(str, files), "--heatmaps", str(tmp_path / "maps")])
-    maps = sorted(path.name for path in (tmp_path / "maps").iterdir())
-    assert len(maps) == 2
-    assert maps[0].endswith("a_film.png.Covid.png")
-    with Image.open(tmp_path / "maps" / maps[0]) as picture:
+def test_each_image_has_its_own_heatmap_in_the_folders_of_the_image(model, tmp_path, monkeypatch):
+    names = ("a/film.png", "b/film.png", "a/b_c.png", "a_b/c.png", "a/b/c.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        grey_image(60).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    cli.main(["predict", "--model", model, "a", "./a_b/", "b", "--heatmaps", "maps"])
+    maps = {path for path in (tmp_path / "maps").rglob("*") if path.is_file()}
+    assert maps == {tmp_path / "maps" / f"{name}.Covid.png" for name in names}
+    with Image.open(tmp_path / "maps" / "a" / "b_c.png.Covid.png") as picture:
         assert picture.size == (48, 48)
+    cli.main(["predict", "--model", model, str(tmp_path / "b"), "--heatmaps", "maps"])
+    assert (tmp_path / "maps" / tmp_path.relative_to("/") / "b" / "film.png.Covid.png").is_file()
+    monkeypatch.chdir(tmp_path / "a")
+    cli.main(["predict", "--model", model, "../b/film.png", "--heatmaps", "../up"])
+    assert (tmp_path / "up" / "b" / "film.png.Covid.png").is_file()
 
 
 def test_a_heatmap_of_a_file_far_down_has_a_name_that_fits(model, tmp_path):
     deep = tmp_path / ("ward" * 30) / ("bed" * 30)
     deep.mkdir(parents=True)
-    grey_image(60).save(deep / "film.png")
+    name = "film" * 62 + ".png"
+    grey_image(60).save(deep / name)
     maps = tmp_path / "maps"
-    cli.main(["predict", "--model", model, str(deep / "film.png"), "--heatmaps", str(maps)])
-    assert [path.name.endswith("film.png.Covid.png") for path in maps.iterdir()] == [True]
+    cli.main(["predict", "--model", model, str(deep / name), "--heatmaps", str(maps)])
+    (written,) = (path for path in maps.rglob("*") if path.is_file())
+    assert written.name.endswith("film.png.Covid.png")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -232,6 +264,17 @@ def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
     done = run("predict", "--model", model, "--json", tmp_path)
     assert json.loads(done.stdout)[0]["file"].endswith(r"caf\xe9.png")
     assert json.loads(done.stdout)[0]["label"] == "Covid"
+
+
+def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path):
+    grey_image(60).save(tmp_path / "фильм.png")
+    latin = {"env": os.environ | {"PYTHONIOENCODING": "latin-1"}}
+    done = run("predict", "--model", model, tmp_path, **latin)
+    assert (done.returncode, r"\u0444\u0438" in done.stdout) == (0, True)
+    grey_image(60).save(tmp_path / "é😀.png")
+    done = run("predict", "--model", model, "--json", tmp_path, **latin)
+    names = [os.path.basename(row["file"]) for row in json.loads(done.stdout)]
+    assert names == ["é😀.png", "фильм.png"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")

@@ -1,6 +1,7 @@
 """`push_to_hub.py dataset`: Parquet with embedded images that gives the same split back."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,6 +112,17 @@ def test_the_card_is_accepted_and_says_what_it_is(hub, data, repo_id):
     assert "They are not medical" in text
     assert f'load_dataset("{repo_id}")' in text
     assert "| train | 4 | 4 | 4 | 12 |" in text
+
+
+def test_the_card_says_whether_groups_are_whole(data):
+    rows = read_manifest(data)
+    text = str(parquet.dataset_card(data, rows, "org/x", "other"))
+    assert "no group is in two splits" in " ".join(text.split())
+    assert "several splits" not in text
+    pairs = [replace(row, group=row.group.rpartition("-")[0]) for row in rows]
+    text = " ".join(str(parquet.dataset_card(data, pairs, "org/x", "other")).split())
+    assert "18 of 18 groups lie in several splits" in text and "too good" in text
+    assert "no group is in two splits" not in text
 
 
 def test_drawn_images_are_still_known_as_drawn_after_the_way_over_the_hub(hub, repo_id, tmp_path):

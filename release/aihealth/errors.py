@@ -1,6 +1,7 @@
 """Problems a user can mend, and how the command lines show them."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,11 @@ _OS_SENTENCES = {
     errno.ENOTDIR: "a part of this path is a file; choose another output folder",
     errno.EEXIST: "this is a file; choose another output folder",
     errno.EACCES: "permission denied; choose a place that you may write to",
+    errno.EBUSY: "this is a mount point or in use; choose another output folder",
+    errno.ENOENT: "there is no such file or folder; check the path",
+    errno.EISDIR: "this is a folder; name a file",
+    errno.ENAMETOOLONG: "this name is too long for the file system; choose a shorter one",
+    errno.EXDEV: "this cannot be moved to another disk; choose another output folder",
 }
 
 
@@ -29,6 +35,8 @@ def run_cli(main: Callable[[], None]) -> None:
     Args:
         main: the command; raises `UserError` for what the user can mend.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # What a terminal cannot show becomes an escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:
@@ -49,6 +57,11 @@ def run_cli(main: Callable[[], None]) -> None:
 def first_line(error: Exception) -> str:
     """The first line of a library's message, at most 200 characters, for a sentence of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def shown(file: str) -> str:
+    r"""A file's name as text that can be written: bytes that are not UTF-8 become `\xe9`."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def _fail(sentence: str, status: int) -> int:
