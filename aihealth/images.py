@@ -164,14 +164,20 @@ def stretch(pixels: np.ndarray) -> np.ndarray:
     return np.rint((pixels - low) * scale).astype(np.uint8)
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, samples: int = 1) -> None:
     """Refuse images that are too small to show anything or too large to decode.
 
+    Args:
+        width: pixels.
+        height: pixels.
+        samples: numbers that a pixel takes in memory while it is decoded.
+
     Raises:
-        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS`.
+        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS` of one sample.
     """
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_many_pixels())
+    limit = MAX_PIXELS // max(samples, 1)
+    if width * height > limit:
+        raise ImageError(_too_many_pixels(limit))
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"the image has {width} x {height} pixels; at least {MIN_SIDE} a side are needed"
@@ -214,8 +220,8 @@ def _grey_array(array: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(np.ascontiguousarray(array)).convert("L"))
 
 
-def _too_many_pixels() -> str:
-    return f"the image has more than {MAX_PIXELS // 10**6} million pixels"
+def _too_many_pixels(limit: int = MAX_PIXELS) -> str:
+    return f"the image has more than {limit // 10**6} million pixels"
 
 
 def _mb(count: int) -> str:

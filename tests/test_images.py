@@ -15,9 +15,12 @@ import pydicom.data
 import pytest
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
 )
 
@@ -368,9 +371,10 @@ def test_lateral_films_are_announced(view, told):
         (shipped("rtplan"), "no image in it"),
         (shipped("test-SR"), "no image in it"),
         (shipped("SC_rgb_small_odd"), "at least 16"),
-        (shipped("JPEG2000-embedded-sequence-delimiter"), "compressed in a way"),
+        (shipped("JPEG2000-embedded-sequence-delimiter"), "damaged or cut short"),
         (shipped("CT_small")[:2000], "no image in it|damaged"),
-        (make_dicom(RAMP, Rows=60_000, Columns=60_000), "million pixels"),
+        (make_dicom(RAMP, Rows=60_000, Columns=60_000), "64 million pixels"),
+        (make_dicom(RAMP, Rows=6_000, Columns=6_000, SamplesPerPixel=3), "21 million pixels"),
         (b"\0" * 128 + b"DICM", "damaged|no image in it"),
     ],
 )
@@ -385,6 +389,70 @@ def test_a_deflated_film_is_read_and_a_bomb_is_not(monkeypatch):
     monkeypatch.setattr("aihealth.dicom._MAX_INFLATED", 1000)
     with pytest.raises(ImageError, match="inflates"):
         decode(film)
+
+
+def element(group, number, vr, value):
+    """A DICOM data element in explicit VR, little endian (PS3.5 7.1.2)."""
+    long = vr in (b"OB", b"UN")
+    length = b"\0\0" + struct.pack("<I", len(value)) if long else struct.pack("<H", len(value))
+    return struct.pack("<HH", group, number) + vr + length + value
+
+
+@pytest.mark.parametrize(
+    ("meta", "announced"),
+    [
+        (b"", 0),
+        (element(2, 1, b"OB", b"\0" * 1500), 0),  # the transfer syntax lies behind it
+        (b"", 10_000),  # a length of the group that leads past the end of the file
+    ],
+)
+def test_no_file_meta_information_hides_a_deflated_bomb(monkeypatch, meta, announced):
+    monkeypatch.setattr("aihealth.dicom._MAX_INFLATED", 2**20)
+    monkeypatch.setattr("zlib.decompress", pytest.fail)  # how pydicom inflates: without limit
+    meta += element(2, 0x10, b"UI", b"1.2.840.10008.1.2.1.99")
+    head = b"\0" * 128 + b"DICM" + element(2, 0, b"UL", struct.pack("<I", announced or len(meta)))
+    pixels = element(0x7FE0, 0x10, b"OB", b"\0" * 2**21)
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = head + meta + compressor.compress(pixels) + compressor.flush()
+    with pytest.raises(ImageError, match="inflates to more than"):
+        decode(bomb)
+
+
+CODESTREAMS = [
+    ("JPEG", JPEGBaseline8Bit, {}),
+    ("JPEG2000", JPEG2000Lossless, {"no_jp2": True}),
+    ("JPEG2000", JPEG2000Lossless, {"no_jp2": False}),
+]
+
+
+@pytest.mark.parametrize(("form", "syntax", "options"), CODESTREAMS)
+def test_a_codestream_of_another_size_than_the_tags_say_is_not_decoded(
+    monkeypatch, form, syntax, options
+):
+    def film(picture, **tags):
+        codestream = encapsulate([encode(picture, form, **options)])
+        return make_dicom(RAMP, syntax=syntax, PixelData=codestream, **tags)
+
+    colour = {"SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    colour["PhotometricInterpretation"] = "YBR_FULL_422" if form == "JPEG" else "RGB"
+    flat = Image.new("L", (64, 48), 90)
+    assert decode(film(flat)).shape == (48, 64)
+    assert decode(film(flat.convert("RGB"), **colour)).shape == (48, 64)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    for data in (film(flat.resize((640, 480))), film(flat.convert("RGB")), film(flat, **colour)):
+        with pytest.raises(ImageError, match="damaged or cut short"):
+            decode(data)
+
+
+@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless", "SC_rgb_jpeg_gdcm"])
+def test_jpeg_ls_and_lossless_jpeg_are_held_to_their_tags_too(monkeypatch, name):
+    film = pydicom.dcmread(io.BytesIO(shipped(name)))
+    film.Rows //= 2
+    file = io.BytesIO()
+    film.save_as(file)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        decode(file.getvalue())
 
 
 def test_warnings_about_tags_show_no_value(tmp_path):
