@@ -110,6 +110,16 @@ def test_sixteen_bits_are_stretched(low):
     assert brightens_to_the_right(found)
 
 
+@pytest.mark.parametrize("orientation", [None, 3])  # 3: turned by half
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_whose_lowest_value_is_white_is_no_negative(dtype, orientation):
+    white_is_zero = {262: 0} | ({274: orientation} if orientation else {})
+    # Pillow turns 8 bits when it writes them; the other films are given as they are to be stored.
+    stored = RAMP if dtype == np.uint8 else (RAMP.max() - RAMP).astype(dtype)
+    found = decode(encode(Image.fromarray(stored), "TIFF", tiffinfo=white_is_zero))
+    assert brightens_to_the_right(found) == (orientation is None)
+
+
 def test_exif_orientation_turns_the_picture():
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise

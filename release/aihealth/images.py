@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from aihealth.errors import UserError
 
@@ -191,11 +191,14 @@ def suffix_is_image(path: str | os.PathLike) -> bool:
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:
     check_size(*picture.size)  # Known from the header, before anything is decoded.
+    # Pillow turns black and white for this where there are at most 8 bits, and only there.
+    white_is_zero = getattr(picture, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
     picture.load()
     with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
         picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        return stretch(np.asarray(picture))
+        grey = stretch(np.asarray(picture))
+        return 255 - grey if white_is_zero else grey
     return np.array(picture.convert("L"))
 
 
