@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import logging
+import re
 import struct
 import warnings
 import zlib
@@ -21,12 +22,12 @@ class DicomImage:
     Attributes:
         pixels: uint8 `(h, w)`, 0 black to 255 white (MONOCHROME1 is inverted).
         frames: number of frames; `pixels` is the first.
-        view: "AP", "PA", "LL", "RL" or "" (tag View Position; says nothing of the patient).
+        lateral: whether the tag View Position names a lateral projection.
     """
 
     pixels: np.ndarray
     frames: int
-    view: str
+    lateral: bool
 
     @property
     def warning(self) -> str | None:
@@ -34,7 +35,7 @@ class DicomImage:
         parts = []
         if self.frames > 1:
             parts.append(f"The file has {self.frames} frames; only the first was used.")
-        if self.view in ("LL", "RL"):
+        if self.lateral:
             parts.append("The file says that this is a lateral film: the answer means nothing.")
         return " ".join(parts) or None
 
@@ -61,7 +62,7 @@ def decode_dicom(data: bytes) -> DicomImage:
         samples = int(dataset.get("SamplesPerPixel", 1) or 1)
         frames = int(dataset.get("NumberOfFrames", 1) or 1)
         photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
-        view = str(dataset.get("ViewPosition", "") or "").upper()
+        view = str(dataset.get("ViewPosition", "") or "")
     except ImageError:
         raise
     except Exception as error:
@@ -85,7 +86,24 @@ def decode_dicom(data: bytes) -> DicomImage:
     pixels = stretch(pixels)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
         pixels = 255 - pixels
-    return DicomImage(pixels, frames, view if view in ("AP", "PA", "LL", "RL") else "")
+    return DicomImage(pixels, frames, is_lateral(view))
+
+
+def is_lateral(view: str) -> bool:
+    """Whether a View Position (0018,5101) names a lateral projection.
+
+    Of the terms that DICOM defines (PS3.3 C.8.1.1) LL and RL, left and right lateral, are lateral,
+    and so is taken whatever says LAT or LATERAL, as many devices write. LLD and RLD, left and right
+    lateral decubitus, are not: the patient lies on a side, but the beam goes from front to back or
+    back to front. Obliques (LLO, RLO, LAO) are neither frontal nor lateral and are not announced.
+
+    Args:
+        view: the value of the tag.
+    """
+    words = set(re.findall("[A-Z]+", view.upper()))
+    if words & {"AP", "PA"} or any(word.startswith(("DEC", "OBL")) for word in words):
+        return False
+    return any(re.fullmatch("LL|RL|(L|R|LT|RT)?LAT(ERAL)?", word) for word in words)
 
 
 _UNREADABLE = "the DICOM file is compressed in a way that cannot be read here"

@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from aihealth import images
-from aihealth.dicom import decode_dicom
+from aihealth.dicom import decode_dicom, is_lateral
 from aihealth.images import ImageError, decode, mirror_correlation, prepare
 
 RAMP = np.tile(np.arange(0, 192, 3, dtype=np.uint8), (48, 1))  # 48 x 64, dark left, bright right
@@ -367,11 +367,33 @@ def test_of_several_frames_the_first_is_taken_and_the_reader_told():
 
 
 @pytest.mark.parametrize(
-    ("view", "told"), [("PA", False), ("LL", True), ("RL", True), ("LAO", False)]
+    ("views", "told"),
+    [
+        ("LL RL LAT LATERAL LLAT RLAT", True),
+        ("PA AP LLD RLD LAO BILATERAL", False),  # a decubitus film is taken from the front
+    ],
 )
-def test_lateral_films_are_announced(view, told):
-    film = decode_dicom(make_dicom(RAMP, ViewPosition=view))
-    assert (film.warning is not None) == told
+def test_lateral_films_are_announced(views, told):
+    for view in views.split():
+        film = decode_dicom(make_dicom(RAMP, ViewPosition=view))
+        assert (film.warning is not None) == told, view
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        ("LEFT LATERAL", True),
+        ("L_LAT", True),
+        ("lateral", True),
+        ("['LAT', 'L']", True),  # of several values
+        ("LATERAL DECUB", False),
+        ("LAT OBL", False),
+        ("PA LATERAL", False),  # names both films of a visit
+        ("", False),
+    ],
+)
+def test_lateral_views_in_several_words(view, told):
+    assert is_lateral(view) == told
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_the_language_is_the_browsers_first(header, language):
         batch.TOO_MANY,
         batch.TOO_LARGE,
         classifier.LATERAL,
-        DicomImage(ANSWER.pixels, 3, "LL").warning,
+        DicomImage(ANSWER.pixels, 3, True).warning,
     ],
 )
 def test_sentences_of_the_package_are_known_in_french(sentence):
