@@ -43,6 +43,8 @@ class DicomImage:
 def decode_dicom(data: bytes) -> DicomImage:
     """Decode the first frame: modality LUT or rescale, VOI LUT or window, photometric meaning.
 
+    Padding around the film becomes black.
+
     Args:
         data: the bytes of a DICOM file (PS3.10).
 
@@ -73,6 +75,9 @@ def decode_dicom(data: bytes) -> DicomImage:
     try:
         _check_codestream(dataset)
         pixels = pixel_array(dataset, index=0)
+        padding = _padding(pixels, dataset) if photometric.startswith("MONOCHROME") else None
+        if padding is not None:  # It must not count as the film's darkest or brightest value.
+            pixels = np.where(padding, pixels[~padding].min(), pixels)
         if photometric == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, dataset)
         elif photometric.startswith("MONOCHROME"):
@@ -86,6 +91,8 @@ def decode_dicom(data: bytes) -> DicomImage:
     pixels = stretch(pixels)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
         pixels = 255 - pixels
+    if padding is not None:
+        pixels[padding] = 0
     return DicomImage(pixels, frames, is_lateral(view))
 
 
@@ -108,6 +115,16 @@ def is_lateral(view: str) -> bool:
 
 _UNREADABLE = "the DICOM file is compressed in a way that cannot be read here"
 _MAX_INFLATED = 4 * MAX_BYTES
+
+
+def _padding(pixels: np.ndarray, dataset: Any) -> np.ndarray | None:
+    """Where stored values are no film but fill the frame (PS3.3 C.7.5.1.1.2); None if nowhere."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int):  # Exports leave it empty.
+        return None
+    ends = (value, limit) if isinstance(limit, int) else (value,)
+    padding = (pixels >= min(ends)) & (pixels <= max(ends))
+    return padding if padding.any() and not padding.all() else None
 
 
 def _windowed(pixels: np.ndarray, dataset: Any) -> np.ndarray:

@@ -359,6 +359,36 @@ def test_the_first_of_several_windows_is_used():
     assert np.array_equal(both, first)
 
 
+PADDED = np.where(np.arange(64) < 10, 65535, RAMP.astype(np.uint16))  # on the left
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 96, "WindowWidth": 97}])
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (PADDED, {"PixelPaddingValue": 65535}),
+        (PADDED, {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": None}),
+        (PADDED - (RAMP < 15), {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": 65534}),
+        (PADDED - (RAMP < 15), {"PixelPaddingValue": 65534, "PixelPaddingRangeLimit": 65535}),
+    ],
+)
+def test_padding_is_black_and_takes_no_part_in_the_stretch(pixels, tags, window, photometric):
+    tags = {"PhotometricInterpretation": photometric, **window, **tags}
+    film = decode(make_dicom(pixels, **tags))
+    bare = decode(make_dicom(RAMP[:, 10:].astype(np.uint16), **{**tags, "PixelPaddingValue": None}))
+    assert (film[:, :10] == 0).all()
+    assert np.array_equal(film[:, 10:], bare)
+
+
+@pytest.mark.parametrize("value", [None, 999, 7])
+def test_a_padding_value_that_nothing_or_everything_has_changes_nothing(value):
+    for pixels in (RAMP.astype(np.int16), np.full((48, 64), 7, np.int16)):
+        if value != 7 or pixels[0, 0] == 7:
+            film = decode(make_dicom(pixels, PixelPaddingValue=value))
+            assert np.array_equal(film, decode(make_dicom(pixels)))
+
+
 def test_of_several_frames_the_first_is_taken_and_the_reader_told():
     film = decode_dicom(make_dicom(np.stack([RAMP, RAMP[:, ::-1], RAMP])))
     assert film.frames == 3
