@@ -8,6 +8,7 @@ pixels (orientation, window, photometric interpretation) and dropped.
 import contextlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -68,11 +69,12 @@ def decode(image: ImageLike) -> np.ndarray:
 
     Returns:
         uint8 array `(h, w)`, 0 black to 255 white. Colours are weighted as in ITU-R 601, alpha is
-        dropped, more than 8 bits are stretched from their minimum and maximum to 0 and 255, EXIF
-        orientation is applied.
+        dropped, more than 8 bits are stretched from their minimum and maximum to 0 and 255 (in
+        colour or with alpha, only the upper 8 of 16 bits are read), EXIF orientation is applied.
 
     Raises:
-        ImageError: unreadable, truncated, empty, too many pixels or bytes, or not an image.
+        ImageError: unreadable, truncated, empty, too many pixels or bytes, not an image, or in
+            colours of 16 bits of which the upper 8 say too little.
     """
     return decode_with_warning(image)[0]
 
@@ -193,13 +195,21 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
     check_size(*picture.size)  # Known from the header, before anything is decoded.
     # Pillow turns black and white for this where there are at most 8 bits, and only there.
     white_is_zero = getattr(picture, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
+    deep_colour = re.search(";16[BLN]", str(getattr(picture, "tile", ())[:1]))
     picture.load()
     with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
         picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
         grey = stretch(np.asarray(picture))
         return 255 - grey if white_is_zero else grey
-    return np.array(picture.convert("L"))
+    grey = np.array(picture.convert("L"))
+    if deep_colour is None:
+        return grey
+    if np.ptp(grey) < 128:  # 12 bits of 16 would have 16 levels left.
+        raise ImageError(
+            "the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits"
+        )
+    return stretch(grey)
 
 
 def _grey_array(array: np.ndarray) -> np.ndarray:

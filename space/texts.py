@@ -200,6 +200,9 @@ REASONS_FR = {
     r"the image has more than (\d+) million pixels": r"l’image dépasse \1 millions de pixels",
     r"the image has (\d+) x (\d+) pixels; at least (\d+) a side are needed": r"l’image a "
     r"\1 × \2 pixels ; il en faut au moins \3 par côté",
+    r"the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits": "l’"
+    "image n’utilise pas la moitié de ses 16 bits par couleur ; enregistrez-la en gris ou sur "
+    "8 bits",
     r"the ZIP archive is damaged": "l’archive ZIP est endommagée",
     r"the ZIP archive has no file in it": "l’archive ZIP ne contient aucun fichier",
     r"the file is damaged inside the ZIP archive": "le fichier est endommagé dans l’archive ZIP",

@@ -70,6 +70,18 @@ def brightens_to_the_right(pixels):
     return float(pixels[:, -8:].mean()) > float(pixels[:, :8].mean())
 
 
+def png_file(header, rows):
+    """A PNG of width, height, bits and kind of colour, and filtered rows; by hand, of any kind."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    size = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + size + pixels + chunk(b"IEND", b"")
+
+
 # === Pictures ===
 
 
@@ -118,6 +130,37 @@ def test_a_tiff_whose_lowest_value_is_white_is_no_negative(dtype, orientation):
     stored = RAMP if dtype == np.uint8 else (RAMP.max() - RAMP).astype(dtype)
     found = decode(encode(Image.fromarray(stored), "TIFF", tiffinfo=white_is_zero))
     assert brightens_to_the_right(found) == (orientation is None)
+
+
+def deep_png(values, kind):
+    """16 bits a sample, which Pillow reads but does not write; kinds as in PNG, table 11.1."""
+    height, width = values.shape
+    pixels = np.repeat(values[..., None], {2: 3, 4: 2, 6: 4}[kind], axis=2).astype(">u2")
+    return png_file((width, height, 16, kind), b"".join(b"\0" + row.tobytes() for row in pixels))
+
+
+def deep_tiff(values, kind=3):
+    """An uncompressed TIFF of three samples of 16 bits."""
+    height, width = values.shape
+    pixels = np.repeat(values[..., None], kind, axis=2).astype("<u2").tobytes()
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 2, 273: 14, 277: 3, 278: height}
+    tags[279] = len(pixels)
+    fields = b"".join(
+        struct.pack("<HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+        for tag, value in tags.items()
+    )
+    start = struct.pack("<2sHI3H", b"II", 42, 14 + len(pixels), 16, 16, 16)
+    return start + pixels + struct.pack("<H", len(tags)) + fields + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize(
+    ("deep", "kind"), [(deep_png, 2), (deep_png, 4), (deep_png, 6), (deep_tiff, 3)]
+)
+def test_colours_of_sixteen_bits_are_stretched_where_the_upper_eight_suffice(deep, kind):
+    values = RAMP.astype(np.uint16) * 256
+    assert np.array_equal(decode(deep(values, kind)), images.stretch(RAMP))
+    with pytest.raises(ImageError, match="save it in grey or with 8 bits"):
+        decode(deep(values // 16, kind))  # 12 bits: Pillow would leave 12 levels
 
 
 def test_exif_orientation_turns_the_picture():
@@ -194,14 +237,7 @@ def test_mirrored_halves_are_told_from_others():
 
 def png_header(width, height):
     """A PNG that announces a size and holds next to nothing."""
-
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(b"\0" * 1000)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return png_file((width, height, 8, 0), b"\0" * 1000)
 
 
 @pytest.mark.parametrize(

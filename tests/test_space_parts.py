@@ -19,6 +19,7 @@ from aihealth.dicom import DicomImage
 from aihealth.images import MAX_BYTES, ImageError
 from aihealth.release import METRICS, ReleaseConfig, write_json
 from tests.space_app import SPACE, film, png, zip_of
+from tests.test_images import deep_png
 
 import batch  # isort: skip (space/ is put on the path by tests.space_app)
 import overlay  # isort: skip
@@ -120,7 +121,14 @@ def test_sentences_of_the_package_are_known_in_french(sentence):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", png(film(size=32))[:90], png(np.zeros((8, 8), np.uint8))]
+    "content",
+    [
+        b"",
+        b"hello",
+        png(film(size=32))[:90],
+        png(np.zeros((8, 8), np.uint8)),
+        deep_png(np.zeros((32, 32)), 2),
+    ],
 )
 def test_reasons_of_reading_are_known_in_french(content):
     with pytest.raises(ImageError) as error:
