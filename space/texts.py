@@ -212,6 +212,8 @@ REASONS_FR = {
     r"dépasse \1 Mo",
     r"The file has (\d+) frames; only the first was used\.": r"Le fichier a \1 images ; seule la "
     "première a été utilisée.",
+    r"The file has several frames; only the first was used\.": "Le fichier a plusieurs images ; "
+    "seule la première a été utilisée.",
     r"The file says that this is a lateral film: the answer means nothing\.": "Le fichier dit que "
     "c’est un cliché de profil : la réponse ne veut rien dire.",
     r"The two halves of this image differ more than in frontal films: if it is a lateral film, "

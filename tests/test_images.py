@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from aihealth import images
 from aihealth.dicom import decode_dicom, is_lateral
-from aihealth.images import ImageError, decode, mirror_correlation, prepare
+from aihealth.images import ImageError, decode, decode_with_warning, mirror_correlation, prepare
 
 RAMP = np.tile(np.arange(0, 192, 3, dtype=np.uint8), (48, 1))  # 48 x 64, dark left, bright right
 GRAIN = np.random.default_rng(0).integers(0, 256, (48, 64)).astype(np.uint8)
@@ -120,6 +120,32 @@ def test_sixteen_bits_are_stretched(low):
     found = decode(encode(Image.fromarray(deep)))
     assert (found.min(), found.max()) == (0, 255)
     assert brightens_to_the_right(found)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "PNG", "WEBP", "MPO"])
+def test_of_several_pictures_the_first_is_taken_and_the_reader_told(form):
+    first, second = (Image.fromarray(pixels).convert("RGB") for pixels in (RAMP, RAMP[:, ::-1]))
+    alone = encode(first, "JPEG" if form == "MPO" else form)
+    both = encode(first, form, save_all=True, append_images=[second])
+    assert brightens_to_the_right(decode(both))
+    told = None if form == "MPO" else images.SEVERAL_FRAMES  # what cameras write: previews
+    assert decode_with_warning(both)[1] == told
+    assert decode_with_warning(alone)[1] is None
+
+
+@pytest.mark.timeout(10)
+def test_pages_without_number_cost_no_time():
+    file = io.BytesIO()
+    Image.fromarray(RAMP).save(file, "TIFF", compression="tiff_lzw")
+    data = bytearray(file.getvalue())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    page, end = data[start : start + 2 + 12 * count], start + 2 + 12 * count
+    data[end : end + 4] = struct.pack("<I", len(data))
+    for _ in range(100_000):
+        data += page + struct.pack("<I", len(data) + len(page) + 4)
+    pixels, warning = decode_with_warning(bytes(data))
+    assert np.array_equal(pixels, RAMP) and warning == images.SEVERAL_FRAMES
 
 
 @pytest.mark.parametrize("orientation", [None, 3])  # 3: turned by half

@@ -111,6 +111,7 @@ def test_the_language_is_the_browsers_first(header, language):
         batch.TOO_MANY,
         batch.TOO_LARGE,
         classifier.LATERAL,
+        images.SEVERAL_FRAMES,
         DicomImage(ANSWER.pixels, 3, True).warning,
     ],
 )

@@ -84,7 +84,7 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
     if isinstance(image, np.ndarray):
         return _grey_array(image), None
     if isinstance(image, Image.Image):
-        return _read(lambda: image), None
+        return _read(lambda: image)[0], None
     data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
     if not data:
         raise ImageError("the file is empty")
@@ -95,13 +95,15 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
 
         film = decode_dicom(data)
         return film.pixels, film.warning
-    return _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS)), None
+    pixels, picture = _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS))
+    return pixels, SEVERAL_FRAMES if _has_more_frames(picture) else None
 
 
-def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
-    """Grey levels of what Pillow opens; whatever goes wrong in its decoders is an `ImageError`."""
+def _read(open_picture: Callable[[], Image.Image]) -> tuple[np.ndarray, Image.Image]:
+    """What Pillow opens, in grey and as it is; all that goes wrong there is an `ImageError`."""
     try:
-        return _grey_picture(open_picture())
+        picture = open_picture()
+        return _grey_picture(picture), picture
     except UnidentifiedImageError as error:
         raise ImageError(
             "this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"
@@ -112,6 +114,18 @@ def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
         raise
     except Exception as error:  # Its decoders raise many kinds on damaged files.
         raise ImageError("the image is damaged or cut short") from error
+
+
+# Without their number: to count the pages of a TIFF takes Pillow minutes where there are many.
+SEVERAL_FRAMES = "The file has several frames; only the first was used."
+
+
+def _has_more_frames(picture: Image.Image) -> bool:
+    """Whether a picture is animated or has pages; the previews that cameras add do not count."""
+    try:
+        return picture.format != "MPO" and getattr(picture, "is_animated", False)
+    except Exception:  # GIF looks at the second frame for it, which may be damaged.
+        return False
 
 
 def is_dicom(data: bytes) -> bool:
