@@ -208,6 +208,8 @@ REASONS_FR = {
     r"the file is damaged inside the ZIP archive": "le fichier est endommagé dans l’archive ZIP",
     r"the file is locked with a password": "le fichier est protégé par un mot de passe",
     r"not read: at most (\d+) images at once": r"non lu : \1 images à la fois au plus",
+    r"not read: the archive has more than (\d+) entries": r"non lu : l’archive a plus de "
+    r"\1 entrées",
     r"not read: the archive unpacks to more than (\d+) MB": r"non lu : l’archive décompressée "
     r"dépasse \1 Mo",
     r"The file has (\d+) frames; only the first was used\.": r"Le fichier a \1 images ; seule la "

@@ -110,6 +110,7 @@ def test_the_language_is_the_browsers_first(header, language):
     [
         batch.TOO_MANY,
         batch.TOO_LARGE,
+        batch.TOO_MANY_ENTRIES,
         classifier.LATERAL,
         images.SEVERAL_FRAMES,
         DicomImage(ANSWER.pixels, 3, True).warning,
@@ -321,6 +322,37 @@ def test_damaged_archives_are_rows_too(tmp_path, damage, reason):
     data = damage(zip_of({"a.png": png(film(size=32))}))
     (row,) = rows_of([write(tmp_path, "z.zip", data)])
     assert reason in row.error
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_costs_no_other_its_answer(tmp_path, way):
+    image = png(film(size=32))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", way) as archive:
+        archive.writestr("bad.png", image)
+        archive.writestr("good.png", image)
+    data = bytearray(buffer.getvalue())
+    data[60:260] = bytes(byte ^ 0xFF for byte in data[60:260])
+    uploads = [write(tmp_path, "z.zip", bytes(data)), write(tmp_path, "last.png", image)]
+    assert [(row.name, row.error) for row in rows_of(uploads)] == [
+        ("bad.png", "the file is damaged inside the ZIP archive"),
+        ("good.png", None),
+        ("last.png", None),
+    ]
+
+
+def test_an_archive_of_very_many_entries_is_not_opened(tmp_path, monkeypatch):
+    data = zip_of({f"{number}.png": b"" for number in range(21)})
+    fewer = data.replace((21).to_bytes(2, "little") * 2, (1).to_bytes(2, "little") * 2)
+    assert fewer != data  # The number that an archive gives says nothing.
+    upload, image = write(tmp_path, "many.zip", fewer), png(film(size=32))
+    monkeypatch.setattr(batch, "MAX_ENTRIES", 21)
+    assert batch.count_images([upload]) == 21
+    monkeypatch.setattr(batch, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
+    uploads = [upload, write(tmp_path, "last.png", image)]
+    assert batch.count_images(uploads) == 2
+    assert [row.error for row in rows_of(uploads)] == [batch.TOO_MANY_ENTRIES, None]
 
 
 def test_a_locked_entry_says_that_it_is_locked(tmp_path):
