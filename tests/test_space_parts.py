@@ -6,9 +6,12 @@ import dataclasses
 import io
 import os
 import re
+import subprocess
+import sys
 import time
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -403,6 +406,39 @@ def test_old_uploads_go_and_young_ones_stay(tmp_path):
     privacy.sweep(tmp_path, 0.2)
     privacy.sweep(tmp_path, -1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_killed_spaces_go_at_the_next_start_and_those_of_live_ones_stay(
+    tmp_path, monkeypatch
+):
+    code = (
+        "import privacy; f = privacy.use_private_folder(); (f / 'film').touch(); print(f); input()"
+    )
+    spaces = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=SPACE,
+            env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    killed, live, ended = (Path(space.stdout.readline().strip()) for space in spaces)
+    other = tmp_path / "aihealth-of-something-else"
+    other.mkdir()
+    spaces[0].kill()
+    spaces[0].wait()
+    spaces[2].communicate("\n")
+    assert killed.exists() and not ended.exists()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    mine = privacy.use_private_folder()
+    privacy.remove_left_behind(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([live, other, mine])
+    assert (live / "film").exists()
+    spaces[1].communicate("\n")
+    assert not live.exists()
 
 
 def test_answers_of_visitors_who_left_are_forgotten():
