@@ -8,12 +8,13 @@ pixels (orientation, window, photometric interpretation) and dropped.
 import contextlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from aihealth.errors import UserError
 
@@ -68,11 +69,12 @@ def decode(image: ImageLike) -> np.ndarray:
 
     Returns:
         uint8 array `(h, w)`, 0 black to 255 white. Colours are weighted as in ITU-R 601, alpha is
-        dropped, more than 8 bits are stretched from their minimum and maximum to 0 and 255, EXIF
-        orientation is applied.
+        dropped, more than 8 bits are stretched from their minimum and maximum to 0 and 255 (in
+        colour or with alpha, only the upper 8 of 16 bits are read), EXIF orientation is applied.
 
     Raises:
-        ImageError: unreadable, truncated, empty, too many pixels or bytes, or not an image.
+        ImageError: unreadable, truncated, empty, too many pixels or bytes, not an image, or in
+            colours of 16 bits of which the upper 8 say too little.
     """
     return decode_with_warning(image)[0]
 
@@ -82,7 +84,7 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
     if isinstance(image, np.ndarray):
         return _grey_array(image), None
     if isinstance(image, Image.Image):
-        return _read(lambda: image), None
+        return _read(lambda: image)[0], None
     data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
     if not data:
         raise ImageError("the file is empty")
@@ -93,13 +95,15 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
 
         film = decode_dicom(data)
         return film.pixels, film.warning
-    return _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS)), None
+    pixels, picture = _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS))
+    return pixels, SEVERAL_FRAMES if _has_more_frames(picture) else None
 
 
-def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
-    """Grey levels of what Pillow opens; whatever goes wrong in its decoders is an `ImageError`."""
+def _read(open_picture: Callable[[], Image.Image]) -> tuple[np.ndarray, Image.Image]:
+    """What Pillow opens, in grey and as it is; all that goes wrong there is an `ImageError`."""
     try:
-        return _grey_picture(open_picture())
+        picture = open_picture()
+        return _grey_picture(picture), picture
     except UnidentifiedImageError as error:
         raise ImageError(
             "this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"
@@ -110,6 +114,18 @@ def _read(open_picture: Callable[[], Image.Image]) -> np.ndarray:
         raise
     except Exception as error:  # Its decoders raise many kinds on damaged files.
         raise ImageError("the image is damaged or cut short") from error
+
+
+# Without their number: to count the pages of a TIFF takes Pillow minutes where there are many.
+SEVERAL_FRAMES = "The file has several frames; only the first was used."
+
+
+def _has_more_frames(picture: Image.Image) -> bool:
+    """Whether a picture is animated or has pages; the previews that cameras add do not count."""
+    try:
+        return picture.format != "MPO" and getattr(picture, "is_animated", False)
+    except Exception:  # GIF looks at the second frame for it, which may be damaged.
+        return False
 
 
 def is_dicom(data: bytes) -> bool:
@@ -164,14 +180,20 @@ def stretch(pixels: np.ndarray) -> np.ndarray:
     return np.rint((pixels - low) * scale).astype(np.uint8)
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, samples: int = 1) -> None:
     """Refuse images that are too small to show anything or too large to decode.
 
+    Args:
+        width: pixels.
+        height: pixels.
+        samples: numbers that a pixel takes in memory while it is decoded.
+
     Raises:
-        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS`.
+        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS` of one sample.
     """
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_many_pixels())
+    limit = MAX_PIXELS // max(samples, 1)
+    if width * height > limit:
+        raise ImageError(_too_many_pixels(limit))
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"the image has {width} x {height} pixels; at least {MIN_SIDE} a side are needed"
@@ -185,12 +207,23 @@ def suffix_is_image(path: str | os.PathLike) -> bool:
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:
     check_size(*picture.size)  # Known from the header, before anything is decoded.
+    # Pillow turns black and white for this where there are at most 8 bits, and only there.
+    white_is_zero = getattr(picture, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
+    deep_colour = re.search(";16[BLN]", str(getattr(picture, "tile", ())[:1]))
     picture.load()
     with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
         picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        return stretch(np.asarray(picture))
-    return np.array(picture.convert("L"))
+        grey = stretch(np.asarray(picture))
+        return 255 - grey if white_is_zero else grey
+    grey = np.array(picture.convert("L"))
+    if deep_colour is None:
+        return grey
+    if np.ptp(grey) < 128:  # 12 bits of 16 would have 16 levels left.
+        raise ImageError(
+            "the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits"
+        )
+    return stretch(grey)
 
 
 def _grey_array(array: np.ndarray) -> np.ndarray:
@@ -214,8 +247,8 @@ def _grey_array(array: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(np.ascontiguousarray(array)).convert("L"))
 
 
-def _too_many_pixels() -> str:
-    return f"the image has more than {MAX_PIXELS // 10**6} million pixels"
+def _too_many_pixels(limit: int = MAX_PIXELS) -> str:
+    return f"the image has more than {limit // 10**6} million pixels"
 
 
 def _mb(count: int) -> str:

@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,8 +19,10 @@ from aihealth.images import MAX_BYTES, ImageError, read_bytes
 
 MAX_IMAGES = 200
 MAX_UNPACKED = 1000 * 2**20  # bytes out of one archive, whatever its entries claim
+MAX_ENTRIES = 10_000  # of one archive, folders and what is left out included
 
 TOO_MANY = f"not read: at most {MAX_IMAGES} images at once"
+TOO_MANY_ENTRIES = f"not read: the archive has more than {MAX_ENTRIES} entries"
 TOO_LARGE = f"not read: the archive unpacks to more than {MAX_UNPACKED // 2**20} MB"
 
 
@@ -84,9 +85,9 @@ def count_images(uploads: list[tuple[str, str]]) -> int:
             total += 1
             continue
         try:
-            with zipfile.ZipFile(path) as archive:
+            with _open_archive(path) as archive:
                 total += sum(map(_is_wanted, archive.infolist()))
-        except (zipfile.BadZipFile, OSError, ValueError):
+        except Exception:  # As in `_expand`.
             total += 1
     return min(total, MAX_IMAGES)
 
@@ -137,10 +138,25 @@ def _expand(name: str, path: str) -> Iterator[tuple[str, bytes | ImageError]]:
         yield name, error
         return
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _open_archive(path) as archive:
             yield from _entries(name, archive)
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except ImageError as error:
+        yield name, error
+    except Exception:  # zipfile raises many kinds on damaged archives.
         yield name, ImageError("the ZIP archive is damaged")
+
+
+def _open_archive(path: str) -> zipfile.ZipFile:
+    """Open an archive unless it has very many entries, of which `ZipFile` makes objects at once.
+
+    What an archive says of their number is not to be trusted, so their signatures are counted.
+
+    Raises:
+        ImageError: it has more than `MAX_ENTRIES`.
+    """
+    if read_bytes(path).count(b"PK\x01\x02") > MAX_ENTRIES:
+        raise ImageError(TOO_MANY_ENTRIES)
+    return zipfile.ZipFile(path)
 
 
 def _entries(
@@ -166,7 +182,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | Ima
     try:
         with archive.open(entry) as file:
             data = file.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError):
+    except Exception:  # Each way of compressing has errors of its own.
         return ImageError("the file is damaged inside the ZIP archive")
     if len(data) > MAX_BYTES:
         return ImageError(f"the file has more than {MAX_BYTES // 2**20} MB")

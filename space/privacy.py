@@ -7,6 +7,7 @@ cut off, files that MCP clients send inside a request, and the folders that it e
 import atexit
 import contextlib
 import datetime
+import fcntl
 import math
 import os
 import shutil
@@ -20,19 +21,59 @@ if TYPE_CHECKING:
     import gradio as gr
     from gradio.state_holder import StateHolder
 
+# Not "aihealth-", as before folders were locked: nobody can tell whether such a one is in use.
+PREFIX = "aihealth-space-"
+
 
 def use_private_folder() -> Path:
     """Make the folder and point Gradio to it; call this before Gradio is imported.
 
-    The folder lies in GRADIO_TEMP_DIR, or where temporary files go, and leaves with the process.
+    The folder lies in GRADIO_TEMP_DIR, or where temporary files go, and leaves with the process;
+    those of processes that were killed leave now.
     """
-    parent = os.environ.get("GRADIO_TEMP_DIR")
-    if parent:
-        Path(parent).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="aihealth-", dir=parent))
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_left_behind(parent)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        _hold(folder, wait=True)
+        if (
+            folder.exists()
+        ):  # A Space that starts at the same time may have taken it for a dead one.
+            break
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def remove_left_behind(parent: Path) -> None:
+    """Delete the folders of Spaces whose process is gone: nobody holds them any more."""
+    for folder in parent.glob(PREFIX + "*"):
+        held = _hold(folder, wait=False)
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
+
+
+def _hold(folder: Path, wait: bool) -> int | None:
+    """Lock a folder until the process ends, however it ends, or the result is closed.
+
+    Returns:
+        An open descriptor; None where another process holds the folder, it is not ours, or its
+        file system has no locks.
+    """
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        if os.fstat(held).st_uid == os.getuid():
+            fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return held
+    except OSError:
+        pass
+    os.close(held)
+    return None
 
 
 def keep_clean(folder: Path, page: "gr.Blocks", every: float, after: float) -> None:

@@ -142,7 +142,7 @@ def _open(
         if origin == "hub" and is_unreachable(error):
             raise
         return Served(None, name, origin, problem or str(error))
-    except (OSError, ValueError, KeyError) as error:  # a damaged file of a release
+    except Exception as error:  # A damaged file of a release raises many kinds.
         return Served(None, name, origin, f"the release of {name} is damaged: {error}")
     return Served(classifier, name, origin, problem)
 

@@ -200,15 +200,22 @@ REASONS_FR = {
     r"the image has more than (\d+) million pixels": r"l’image dépasse \1 millions de pixels",
     r"the image has (\d+) x (\d+) pixels; at least (\d+) a side are needed": r"l’image a "
     r"\1 × \2 pixels ; il en faut au moins \3 par côté",
+    r"the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits": "l’"
+    "image n’utilise pas la moitié de ses 16 bits par couleur ; enregistrez-la en gris ou sur "
+    "8 bits",
     r"the ZIP archive is damaged": "l’archive ZIP est endommagée",
     r"the ZIP archive has no file in it": "l’archive ZIP ne contient aucun fichier",
     r"the file is damaged inside the ZIP archive": "le fichier est endommagé dans l’archive ZIP",
     r"the file is locked with a password": "le fichier est protégé par un mot de passe",
     r"not read: at most (\d+) images at once": r"non lu : \1 images à la fois au plus",
+    r"not read: the archive has more than (\d+) entries": r"non lu : l’archive a plus de "
+    r"\1 entrées",
     r"not read: the archive unpacks to more than (\d+) MB": r"non lu : l’archive décompressée "
     r"dépasse \1 Mo",
     r"The file has (\d+) frames; only the first was used\.": r"Le fichier a \1 images ; seule la "
     "première a été utilisée.",
+    r"The file has several frames; only the first was used\.": "Le fichier a plusieurs images ; "
+    "seule la première a été utilisée.",
     r"The file says that this is a lateral film: the answer means nothing\.": "Le fichier dit que "
     "c’est un cliché de profil : la réponse ne veut rien dire.",
     r"The two halves of this image differ more than in frontal films: if it is a lateral film, "

@@ -146,3 +146,13 @@ def make_dataset(folder, per_class=12):
     write_manifest(folder, rows)
     (folder / REPORT).write_text(json.dumps({"drawn": len(rows)}))
     return folder
+
+
+def damaged(data, times=200):
+    """Copies of a file with some bytes wrong, some of them cut short too."""
+    rng = np.random.default_rng(0)
+    for number in range(times):
+        copy = bytearray(data)
+        for place in rng.integers(0, len(copy), 3):
+            copy[place] ^= rng.integers(1, 256)
+        yield bytes(copy[: rng.integers(len(copy))] if number % 4 == 0 else copy)

@@ -11,7 +11,7 @@ from aihealth import Classifier, release
 from aihealth.errors import UserError
 from aihealth.images import mirror_correlation
 from aihealth.ood import FeatureDistance
-from tests.releases import CLASSES, SIZE, make_release
+from tests.releases import CLASSES, SIZE, damaged, make_release
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,20 @@ def test_distance_is_small_for_the_known_and_large_for_the_unknown(tmp_path):
     distance.save(tmp_path / "ood.npz")
     again = FeatureDistance.load(tmp_path / "ood.npz").score(known_and(known, other))
     np.testing.assert_allclose(again, distance.score(known_and(known, other)), rtol=1e-6)
+
+
+def test_damaged_distances_are_one_sentence(tmp_path):
+    path = tmp_path / "ood.npz"
+    FeatureDistance.fit([np.random.default_rng(0).normal(size=(50, 4))], np.zeros(50)).save(path)
+    refused = 0
+    for data in damaged(path.read_bytes()):
+        path.write_bytes(data)
+        try:
+            FeatureDistance.load(path)
+        except UserError as error:
+            assert "is missing or damaged" in str(error)
+            refused += 1
+    assert refused > 100
 
 
 def known_and(*parts):

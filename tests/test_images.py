@@ -15,15 +15,18 @@ import pydicom.data
 import pytest
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
 )
 
 from aihealth import images
-from aihealth.dicom import decode_dicom
-from aihealth.images import ImageError, decode, mirror_correlation, prepare
+from aihealth.dicom import decode_dicom, is_lateral
+from aihealth.images import ImageError, decode, decode_with_warning, mirror_correlation, prepare
 
 RAMP = np.tile(np.arange(0, 192, 3, dtype=np.uint8), (48, 1))  # 48 x 64, dark left, bright right
 GRAIN = np.random.default_rng(0).integers(0, 256, (48, 64)).astype(np.uint8)
@@ -67,6 +70,18 @@ def brightens_to_the_right(pixels):
     return float(pixels[:, -8:].mean()) > float(pixels[:, :8].mean())
 
 
+def png_file(header, rows):
+    """A PNG of width, height, bits and kind of colour, and filtered rows; by hand, of any kind."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    size = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + size + pixels + chunk(b"IEND", b"")
+
+
 # === Pictures ===
 
 
@@ -105,6 +120,73 @@ def test_sixteen_bits_are_stretched(low):
     found = decode(encode(Image.fromarray(deep)))
     assert (found.min(), found.max()) == (0, 255)
     assert brightens_to_the_right(found)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "PNG", "WEBP", "MPO"])
+def test_of_several_pictures_the_first_is_taken_and_the_reader_told(form):
+    first, second = (Image.fromarray(pixels).convert("RGB") for pixels in (RAMP, RAMP[:, ::-1]))
+    alone = encode(first, "JPEG" if form == "MPO" else form)
+    both = encode(first, form, save_all=True, append_images=[second])
+    assert brightens_to_the_right(decode(both))
+    told = None if form == "MPO" else images.SEVERAL_FRAMES  # what cameras write: previews
+    assert decode_with_warning(both)[1] == told
+    assert decode_with_warning(alone)[1] is None
+
+
+@pytest.mark.timeout(10)
+def test_pages_without_number_cost_no_time():
+    file = io.BytesIO()
+    Image.fromarray(RAMP).save(file, "TIFF", compression="tiff_lzw")
+    data = bytearray(file.getvalue())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    page, end = data[start : start + 2 + 12 * count], start + 2 + 12 * count
+    data[end : end + 4] = struct.pack("<I", len(data))
+    for _ in range(100_000):
+        data += page + struct.pack("<I", len(data) + len(page) + 4)
+    pixels, warning = decode_with_warning(bytes(data))
+    assert np.array_equal(pixels, RAMP) and warning == images.SEVERAL_FRAMES
+
+
+@pytest.mark.parametrize("orientation", [None, 3])  # 3: turned by half
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_whose_lowest_value_is_white_is_no_negative(dtype, orientation):
+    white_is_zero = {262: 0} | ({274: orientation} if orientation else {})
+    # Pillow turns 8 bits when it writes them; the other films are given as they are to be stored.
+    stored = RAMP if dtype == np.uint8 else (RAMP.max() - RAMP).astype(dtype)
+    found = decode(encode(Image.fromarray(stored), "TIFF", tiffinfo=white_is_zero))
+    assert brightens_to_the_right(found) == (orientation is None)
+
+
+def deep_png(values, kind):
+    """16 bits a sample, which Pillow reads but does not write; kinds as in PNG, table 11.1."""
+    height, width = values.shape
+    pixels = np.repeat(values[..., None], {2: 3, 4: 2, 6: 4}[kind], axis=2).astype(">u2")
+    return png_file((width, height, 16, kind), b"".join(b"\0" + row.tobytes() for row in pixels))
+
+
+def deep_tiff(values, kind=3):
+    """An uncompressed TIFF of three samples of 16 bits."""
+    height, width = values.shape
+    pixels = np.repeat(values[..., None], kind, axis=2).astype("<u2").tobytes()
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 2, 273: 14, 277: 3, 278: height}
+    tags[279] = len(pixels)
+    fields = b"".join(
+        struct.pack("<HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+        for tag, value in tags.items()
+    )
+    start = struct.pack("<2sHI3H", b"II", 42, 14 + len(pixels), 16, 16, 16)
+    return start + pixels + struct.pack("<H", len(tags)) + fields + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize(
+    ("deep", "kind"), [(deep_png, 2), (deep_png, 4), (deep_png, 6), (deep_tiff, 3)]
+)
+def test_colours_of_sixteen_bits_are_stretched_where_the_upper_eight_suffice(deep, kind):
+    values = RAMP.astype(np.uint16) * 256
+    assert np.array_equal(decode(deep(values, kind)), images.stretch(RAMP))
+    with pytest.raises(ImageError, match="save it in grey or with 8 bits"):
+        decode(deep(values // 16, kind))  # 12 bits: Pillow would leave 12 levels
 
 
 def test_exif_orientation_turns_the_picture():
@@ -181,14 +263,7 @@ def test_mirrored_halves_are_told_from_others():
 
 def png_header(width, height):
     """A PNG that announces a size and holds next to nothing."""
-
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(b"\0" * 1000)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return png_file((width, height, 8, 0), b"\0" * 1000)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +421,36 @@ def test_the_first_of_several_windows_is_used():
     assert np.array_equal(both, first)
 
 
+PADDED = np.where(np.arange(64) < 10, 65535, RAMP.astype(np.uint16))  # on the left
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 96, "WindowWidth": 97}])
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (PADDED, {"PixelPaddingValue": 65535}),
+        (PADDED, {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": None}),
+        (PADDED - (RAMP < 15), {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": 65534}),
+        (PADDED - (RAMP < 15), {"PixelPaddingValue": 65534, "PixelPaddingRangeLimit": 65535}),
+    ],
+)
+def test_padding_is_black_and_takes_no_part_in_the_stretch(pixels, tags, window, photometric):
+    tags = {"PhotometricInterpretation": photometric, **window, **tags}
+    film = decode(make_dicom(pixels, **tags))
+    bare = decode(make_dicom(RAMP[:, 10:].astype(np.uint16), **{**tags, "PixelPaddingValue": None}))
+    assert (film[:, :10] == 0).all()
+    assert np.array_equal(film[:, 10:], bare)
+
+
+@pytest.mark.parametrize("value", [None, 999, 7])
+def test_a_padding_value_that_nothing_or_everything_has_changes_nothing(value):
+    for pixels in (RAMP.astype(np.int16), np.full((48, 64), 7, np.int16)):
+        if value != 7 or pixels[0, 0] == 7:
+            film = decode(make_dicom(pixels, PixelPaddingValue=value))
+            assert np.array_equal(film, decode(make_dicom(pixels)))
+
+
 def test_of_several_frames_the_first_is_taken_and_the_reader_told():
     film = decode_dicom(make_dicom(np.stack([RAMP, RAMP[:, ::-1], RAMP])))
     assert film.frames == 3
@@ -354,11 +459,33 @@ def test_of_several_frames_the_first_is_taken_and_the_reader_told():
 
 
 @pytest.mark.parametrize(
-    ("view", "told"), [("PA", False), ("LL", True), ("RL", True), ("LAO", False)]
+    ("views", "told"),
+    [
+        ("LL RL LAT LATERAL LLAT RLAT", True),
+        ("PA AP LLD RLD LAO BILATERAL", False),  # a decubitus film is taken from the front
+    ],
 )
-def test_lateral_films_are_announced(view, told):
-    film = decode_dicom(make_dicom(RAMP, ViewPosition=view))
-    assert (film.warning is not None) == told
+def test_lateral_films_are_announced(views, told):
+    for view in views.split():
+        film = decode_dicom(make_dicom(RAMP, ViewPosition=view))
+        assert (film.warning is not None) == told, view
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        ("LEFT LATERAL", True),
+        ("L_LAT", True),
+        ("lateral", True),
+        ("['LAT', 'L']", True),  # of several values
+        ("LATERAL DECUB", False),
+        ("LAT OBL", False),
+        ("PA LATERAL", False),  # names both films of a visit
+        ("", False),
+    ],
+)
+def test_lateral_views_in_several_words(view, told):
+    assert is_lateral(view) == told
 
 
 @pytest.mark.parametrize(
@@ -368,9 +495,10 @@ def test_lateral_films_are_announced(view, told):
         (shipped("rtplan"), "no image in it"),
         (shipped("test-SR"), "no image in it"),
         (shipped("SC_rgb_small_odd"), "at least 16"),
-        (shipped("JPEG2000-embedded-sequence-delimiter"), "compressed in a way"),
+        (shipped("JPEG2000-embedded-sequence-delimiter"), "damaged or cut short"),
         (shipped("CT_small")[:2000], "no image in it|damaged"),
-        (make_dicom(RAMP, Rows=60_000, Columns=60_000), "million pixels"),
+        (make_dicom(RAMP, Rows=60_000, Columns=60_000), "64 million pixels"),
+        (make_dicom(RAMP, Rows=6_000, Columns=6_000, SamplesPerPixel=3), "21 million pixels"),
         (b"\0" * 128 + b"DICM", "damaged|no image in it"),
     ],
 )
@@ -385,6 +513,70 @@ def test_a_deflated_film_is_read_and_a_bomb_is_not(monkeypatch):
     monkeypatch.setattr("aihealth.dicom._MAX_INFLATED", 1000)
     with pytest.raises(ImageError, match="inflates"):
         decode(film)
+
+
+def element(group, number, vr, value):
+    """A DICOM data element in explicit VR, little endian (PS3.5 7.1.2)."""
+    long = vr in (b"OB", b"UN")
+    length = b"\0\0" + struct.pack("<I", len(value)) if long else struct.pack("<H", len(value))
+    return struct.pack("<HH", group, number) + vr + length + value
+
+
+@pytest.mark.parametrize(
+    ("meta", "announced"),
+    [
+        (b"", 0),
+        (element(2, 1, b"OB", b"\0" * 1500), 0),  # the transfer syntax lies behind it
+        (b"", 10_000),  # a length of the group that leads past the end of the file
+    ],
+)
+def test_no_file_meta_information_hides_a_deflated_bomb(monkeypatch, meta, announced):
+    monkeypatch.setattr("aihealth.dicom._MAX_INFLATED", 2**20)
+    monkeypatch.setattr("zlib.decompress", pytest.fail)  # how pydicom inflates: without limit
+    meta += element(2, 0x10, b"UI", b"1.2.840.10008.1.2.1.99")
+    head = b"\0" * 128 + b"DICM" + element(2, 0, b"UL", struct.pack("<I", announced or len(meta)))
+    pixels = element(0x7FE0, 0x10, b"OB", b"\0" * 2**21)
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = head + meta + compressor.compress(pixels) + compressor.flush()
+    with pytest.raises(ImageError, match="inflates to more than"):
+        decode(bomb)
+
+
+CODESTREAMS = [
+    ("JPEG", JPEGBaseline8Bit, {}),
+    ("JPEG2000", JPEG2000Lossless, {"no_jp2": True}),
+    ("JPEG2000", JPEG2000Lossless, {"no_jp2": False}),
+]
+
+
+@pytest.mark.parametrize(("form", "syntax", "options"), CODESTREAMS)
+def test_a_codestream_of_another_size_than_the_tags_say_is_not_decoded(
+    monkeypatch, form, syntax, options
+):
+    def film(picture, **tags):
+        codestream = encapsulate([encode(picture, form, **options)])
+        return make_dicom(RAMP, syntax=syntax, PixelData=codestream, **tags)
+
+    colour = {"SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    colour["PhotometricInterpretation"] = "YBR_FULL_422" if form == "JPEG" else "RGB"
+    flat = Image.new("L", (64, 48), 90)
+    assert decode(film(flat)).shape == (48, 64)
+    assert decode(film(flat.convert("RGB"), **colour)).shape == (48, 64)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    for data in (film(flat.resize((640, 480))), film(flat.convert("RGB")), film(flat, **colour)):
+        with pytest.raises(ImageError, match="damaged or cut short"):
+            decode(data)
+
+
+@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless", "SC_rgb_jpeg_gdcm"])
+def test_jpeg_ls_and_lossless_jpeg_are_held_to_their_tags_too(monkeypatch, name):
+    film = pydicom.dcmread(io.BytesIO(shipped(name)))
+    film.Rows //= 2
+    file = io.BytesIO()
+    film.save_as(file)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        decode(file.getvalue())
 
 
 def test_warnings_about_tags_show_no_value(tmp_path):

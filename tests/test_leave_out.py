@@ -11,6 +11,7 @@ import pytest
 
 from aihealth import leave_out, release
 from aihealth.errors import UserError
+from tests.releases import damaged
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = np.array(["Covid", "Normal", "Pneumonia"])
@@ -124,6 +125,20 @@ def test_a_file_of_answers_that_cannot_be_read_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"mine\.npz"):
         leave_out.Answers.load(path)
+
+
+def test_a_damaged_file_of_answers_is_named_too(tmp_path):
+    path = tmp_path / "mine.npz"
+    answers(2.0).save(path)
+    refused = 0
+    for data in damaged(path.read_bytes()):
+        path.write_bytes(data)
+        try:
+            leave_out.Answers.load(path)
+        except UserError as error:
+            assert "is no file of" in str(error)
+            refused += 1
+    assert refused > 100
 
 
 def run(*words):

@@ -6,9 +6,12 @@ import dataclasses
 import io
 import os
 import re
+import subprocess
+import sys
 import time
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from aihealth.dicom import DicomImage
 from aihealth.images import MAX_BYTES, ImageError
 from aihealth.release import METRICS, ReleaseConfig, write_json
 from tests.space_app import SPACE, film, png, zip_of
+from tests.test_images import deep_png
 
 import batch  # isort: skip (space/ is put on the path by tests.space_app)
 import overlay  # isort: skip
@@ -109,8 +113,10 @@ def test_the_language_is_the_browsers_first(header, language):
     [
         batch.TOO_MANY,
         batch.TOO_LARGE,
+        batch.TOO_MANY_ENTRIES,
         classifier.LATERAL,
-        DicomImage(ANSWER.pixels, 3, "LL").warning,
+        images.SEVERAL_FRAMES,
+        DicomImage(ANSWER.pixels, 3, True).warning,
     ],
 )
 def test_sentences_of_the_package_are_known_in_french(sentence):
@@ -120,7 +126,14 @@ def test_sentences_of_the_package_are_known_in_french(sentence):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", png(film(size=32))[:90], png(np.zeros((8, 8), np.uint8))]
+    "content",
+    [
+        b"",
+        b"hello",
+        png(film(size=32))[:90],
+        png(np.zeros((8, 8), np.uint8)),
+        deep_png(np.zeros((32, 32)), 2),
+    ],
 )
 def test_reasons_of_reading_are_known_in_french(content):
     with pytest.raises(ImageError) as error:
@@ -314,6 +327,37 @@ def test_damaged_archives_are_rows_too(tmp_path, damage, reason):
     assert reason in row.error
 
 
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_costs_no_other_its_answer(tmp_path, way):
+    image = png(film(size=32))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", way) as archive:
+        archive.writestr("bad.png", image)
+        archive.writestr("good.png", image)
+    data = bytearray(buffer.getvalue())
+    data[60:260] = bytes(byte ^ 0xFF for byte in data[60:260])
+    uploads = [write(tmp_path, "z.zip", bytes(data)), write(tmp_path, "last.png", image)]
+    assert [(row.name, row.error) for row in rows_of(uploads)] == [
+        ("bad.png", "the file is damaged inside the ZIP archive"),
+        ("good.png", None),
+        ("last.png", None),
+    ]
+
+
+def test_an_archive_of_very_many_entries_is_not_opened(tmp_path, monkeypatch):
+    data = zip_of({f"{number}.png": b"" for number in range(21)})
+    fewer = data.replace((21).to_bytes(2, "little") * 2, (1).to_bytes(2, "little") * 2)
+    assert fewer != data  # The number that an archive gives says nothing.
+    upload, image = write(tmp_path, "many.zip", fewer), png(film(size=32))
+    monkeypatch.setattr(batch, "MAX_ENTRIES", 21)
+    assert batch.count_images([upload]) == 21
+    monkeypatch.setattr(batch, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
+    uploads = [upload, write(tmp_path, "last.png", image)]
+    assert batch.count_images(uploads) == 2
+    assert [row.error for row in rows_of(uploads)] == [batch.TOO_MANY_ENTRIES, None]
+
+
 def test_a_locked_entry_says_that_it_is_locked(tmp_path):
     data = bytearray(zip_of({"a.png": b"123"}))
     data[6] |= 1  # the flag in the local header
@@ -362,6 +406,39 @@ def test_old_uploads_go_and_young_ones_stay(tmp_path):
     privacy.sweep(tmp_path, 0.2)
     privacy.sweep(tmp_path, -1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_killed_spaces_go_at_the_next_start_and_those_of_live_ones_stay(
+    tmp_path, monkeypatch
+):
+    code = (
+        "import privacy; f = privacy.use_private_folder(); (f / 'film').touch(); print(f); input()"
+    )
+    spaces = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=SPACE,
+            env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    killed, live, ended = (Path(space.stdout.readline().strip()) for space in spaces)
+    other = tmp_path / "aihealth-of-something-else"
+    other.mkdir()
+    spaces[0].kill()
+    spaces[0].wait()
+    spaces[2].communicate("\n")
+    assert killed.exists() and not ended.exists()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    mine = privacy.use_private_folder()
+    privacy.remove_left_behind(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([live, other, mine])
+    assert (live / "film").exists()
+    spaces[1].communicate("\n")
+    assert not live.exists()
 
 
 def test_answers_of_visitors_who_left_are_forgotten():

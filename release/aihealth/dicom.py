@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import io
 import logging
+import re
+import struct
 import warnings
 import zlib
 from typing import Any
@@ -20,12 +22,12 @@ class DicomImage:
     Attributes:
         pixels: uint8 `(h, w)`, 0 black to 255 white (MONOCHROME1 is inverted).
         frames: number of frames; `pixels` is the first.
-        view: "AP", "PA", "LL", "RL" or "" (tag View Position; says nothing of the patient).
+        lateral: whether the tag View Position names a lateral projection.
     """
 
     pixels: np.ndarray
     frames: int
-    view: str
+    lateral: bool
 
     @property
     def warning(self) -> str | None:
@@ -33,13 +35,15 @@ class DicomImage:
         parts = []
         if self.frames > 1:
             parts.append(f"The file has {self.frames} frames; only the first was used.")
-        if self.view in ("LL", "RL"):
+        if self.lateral:
             parts.append("The file says that this is a lateral film: the answer means nothing.")
         return " ".join(parts) or None
 
 
 def decode_dicom(data: bytes) -> DicomImage:
     """Decode the first frame: modality LUT or rescale, VOI LUT or window, photometric meaning.
+
+    Padding around the film becomes black.
 
     Args:
         data: the bytes of a DICOM file (PS3.10).
@@ -53,21 +57,27 @@ def decode_dicom(data: bytes) -> DicomImage:
     except ImportError as error:
         raise ImageError("DICOM files need pydicom: pip install 'aihealth[dicom]'") from error
     _silence(pydicom.__name__)
-    _check_inflated_size(data)
     try:  # pydicom raises many kinds on damaged files, some only when a tag is looked at.
-        dataset = pydicom.dcmread(io.BytesIO(data))
+        dataset = _read_dataset(data)
         complete = all(name in dataset for name in ("PixelData", "Rows", "Columns"))
         width, height = (int(dataset.get(name, 0)) for name in ("Columns", "Rows"))
+        samples = int(dataset.get("SamplesPerPixel", 1) or 1)
         frames = int(dataset.get("NumberOfFrames", 1) or 1)
         photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
-        view = str(dataset.get("ViewPosition", "") or "").upper()
+        view = str(dataset.get("ViewPosition", "") or "")
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError("the DICOM file is damaged") from error
     if not complete:
         raise ImageError("the DICOM file has no image in it")
-    check_size(width, height)
+    check_size(width, height, samples)
     try:
+        _check_codestream(dataset)
         pixels = pixel_array(dataset, index=0)
+        padding = _padding(pixels, dataset) if photometric.startswith("MONOCHROME") else None
+        if padding is not None:  # It must not count as the film's darkest or brightest value.
+            pixels = np.where(padding, pixels[~padding].min(), pixels)
         if photometric == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, dataset)
         elif photometric.startswith("MONOCHROME"):
@@ -81,12 +91,40 @@ def decode_dicom(data: bytes) -> DicomImage:
     pixels = stretch(pixels)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
         pixels = 255 - pixels
-    return DicomImage(pixels, frames, view if view in ("AP", "PA", "LL", "RL") else "")
+    if padding is not None:
+        pixels[padding] = 0
+    return DicomImage(pixels, frames, is_lateral(view))
+
+
+def is_lateral(view: str) -> bool:
+    """Whether a View Position (0018,5101) names a lateral projection.
+
+    Of the terms that DICOM defines (PS3.3 C.8.1.1) LL and RL, left and right lateral, are lateral,
+    and so is taken whatever says LAT or LATERAL, as many devices write. LLD and RLD, left and right
+    lateral decubitus, are not: the patient lies on a side, but the beam goes from front to back or
+    back to front. Obliques (LLO, RLO, LAO) are neither frontal nor lateral and are not announced.
+
+    Args:
+        view: the value of the tag.
+    """
+    words = set(re.findall("[A-Z]+", view.upper()))
+    if words & {"AP", "PA"} or any(word.startswith(("DEC", "OBL")) for word in words):
+        return False
+    return any(re.fullmatch("LL|RL|(L|R|LT|RT)?LAT(ERAL)?", word) for word in words)
 
 
 _UNREADABLE = "the DICOM file is compressed in a way that cannot be read here"
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MAX_INFLATED = 4 * MAX_BYTES
+
+
+def _padding(pixels: np.ndarray, dataset: Any) -> np.ndarray | None:
+    """Where stored values are no film but fill the frame (PS3.3 C.7.5.1.1.2); None if nowhere."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int):  # Exports leave it empty.
+        return None
+    ends = (value, limit) if isinstance(limit, int) else (value,)
+    padding = (pixels >= min(ends)) & (pixels <= max(ends))
+    return padding if padding.any() and not padding.all() else None
 
 
 def _windowed(pixels: np.ndarray, dataset: Any) -> np.ndarray:
@@ -104,19 +142,84 @@ def _windowed(pixels: np.ndarray, dataset: Any) -> np.ndarray:
     return windowed if windowed.min() < windowed.max() else pixels
 
 
-def _check_inflated_size(data: bytes) -> None:
-    """Refuse a deflated data set (PS3.5 A.5) that would not fit in memory; pydicom would try."""
-    if _DEFLATED not in data[:1024] or len(data) < 144:
-        return
-    # The file meta information starts with its own length (PS3.10 7.1): tag, "UL", 4, length.
-    start = 144 + int.from_bytes(data[140:144], "little")
-    try:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        size = len(inflater.decompress(data[start:], _MAX_INFLATED + 1))
-    except zlib.error as error:
-        raise ImageError("the DICOM file is damaged") from error
-    if size > _MAX_INFLATED:
+def _read_dataset(data: bytes) -> Any:
+    """Read a file as `pydicom.dcmread` does, but inflate a deflated data set within a limit.
+
+    What was inflated here is what is read: a look ahead of `dcmread`, which inflates without
+    limit, could be shown another data set than the one that `dcmread` finds.
+    """
+    import pydicom
+    from pydicom.filereader import _read_file_meta_info, read_dataset
+
+    file = io.BytesIO(data)
+    file.seek(132)
+    # As `dcmread` does: the length that the group gives of itself (PS3.10 7.1) proves nothing.
+    meta = _read_file_meta_info(file)
+    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        return pydicom.dcmread(io.BytesIO(data))
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), _MAX_INFLATED + 1)
+    if len(inflated) > _MAX_INFLATED:
         raise ImageError(f"the DICOM file inflates to more than {_MAX_INFLATED // 2**20} MB")
+    dataset = read_dataset(io.BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
+    return pydicom.FileDataset(None, dataset, file_meta=meta, is_implicit_VR=False)
+
+
+def _check_codestream(dataset: Any) -> None:
+    """Refuse a JPEG, JPEG-LS or JPEG 2000 frame of another size than the tags say.
+
+    The decoders make room for what the codestream announces, and only then it is compared.
+
+    Raises:
+        ValueError: it has, or is damaged.
+        NotImplementedError: the frame is none of these.
+    """
+    from pydicom.encaps import get_frame
+    from pydicom.pixels.utils import as_pixel_options
+
+    if not dataset.file_meta.TransferSyntaxUID.startswith(_CODESTREAMS):
+        return
+    options = as_pixel_options(dataset)  # The offsets too, so that the decoder gets this frame.
+    frame = get_frame(
+        dataset.PixelData,
+        0,
+        number_of_frames=options["number_of_frames"],
+        extended_offsets=options.get("extended_offsets"),
+    )
+    if _codestream_size(frame) != (dataset.Columns, dataset.Rows, dataset.SamplesPerPixel):
+        raise ValueError("the codestream has another size than the tags say")
+
+
+def _codestream_size(frame: bytes) -> tuple[int, int, int]:
+    """Width, height and components of a JPEG, JPEG-LS or JPEG 2000 frame.
+
+    Raises:
+        NotImplementedError: the frame is none of these.
+        ValueError, struct.error: it is damaged.
+    """
+    start = 0
+    if frame.startswith(b"\0\0\0\x0cjP  "):  # boxes around the codestream (ISO 15444-1 I.4)
+        while frame[start + 4 : start + 8] != b"jp2c":
+            start += max(8, struct.unpack_from(">I", frame, start)[0])
+        start += 8
+    if frame.startswith(b"\xff\x4f\xff\x51", start):  # ISO 15444-1 A.5.1
+        right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
+        return right - left, bottom - top, struct.unpack_from(">H", frame, start + 40)[0]
+    if not frame.startswith(b"\xff\xd8"):
+        raise NotImplementedError("no codestream")
+    start = 2
+    while True:  # ISO 10918-1 B.1.1: segments with a marker and a length, up to the frame header
+        fill, marker, length = struct.unpack_from(">BBH", frame, start)
+        if fill != 0xFF:
+            raise ValueError("no marker")
+        if marker in _FRAME_HEADERS:
+            height, width, components = struct.unpack_from(">HHB", frame, start + 5)
+            return width, height, components
+        start += 1 if marker == 0xFF else 2 + length  # Any number of 0xFF may go before a marker.
+
+
+_CODESTREAMS = "1.2.840.10008.1.2.4."  # JPEG and what came after it; films in MPEG too
+# SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
+_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
 @functools.cache
