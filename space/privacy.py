@@ -7,7 +7,6 @@ cut off, files that MCP clients send inside a request, and the folders that it e
 import atexit
 import contextlib
 import datetime
-import fcntl
 import math
 import os
 import shutil
@@ -37,9 +36,8 @@ def use_private_folder() -> Path:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         _hold(folder, wait=True)
-        if (
-            folder.exists()
-        ):  # A Space that starts at the same time may have taken it for a dead one.
+        # A Space that starts at the same time may have taken it for a dead one.
+        if folder.exists():
             break
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -59,9 +57,13 @@ def _hold(folder: Path, wait: bool) -> int | None:
     """Lock a folder until the process ends, however it ends, or the result is closed.
 
     Returns:
-        An open descriptor; None where another process holds the folder, it is not ours, or its
-        file system has no locks.
+        An open descriptor; None where another process holds the folder, it is not ours, or there
+        are no such locks (Windows, some network file systems).
     """
+    try:
+        import fcntl
+    except ImportError:
+        return None
     try:
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
