@@ -41,8 +41,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="what", required=True, metavar="model|space|dataset")
 
     model = commands.add_parser("model", help="a release folder that train.py wrote")
-    model.add_argument("--release", metavar="DIR", help="the release folder")
-    model.add_argument(
+    what = model.add_mutually_exclusive_group(required=True)
+    what.add_argument("--release", metavar="DIR", help="the release folder")
+    what.add_argument(
         "--check",
         action="store_true",
         help="only see, before a training, whether token, repo, tag and gate data will do",

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from aihealth.metrics import ECE_BINS, expected_calibration_error, risk_coverage
+from aihealth.release import whole_file
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
@@ -57,12 +58,10 @@ def write_all(
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG of 64 colours, a third of the bytes of full colour."""
     path = Path(path)
-    part = path.with_name(path.name + ".part")
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=_DPI, facecolor="white")
-    with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(64).save(part, format="PNG", optimize=True)
-    part.replace(path)
+    with Image.open(drawn) as picture, whole_file(path, "wb") as file:
+        picture.convert("RGB").quantize(64).save(file, format="PNG", optimize=True)
     return path
 
 

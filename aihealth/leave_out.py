@@ -263,28 +263,25 @@ def abstention(
     Returns:
         The threshold, and a sentence that says how it was chosen.
     """
+    known = "answers for validation images that were changed as in training", "right"
+    left_out = "images of sources that training left out", "right there"
     found = []
-    if changed is not None:
-        found.append((
-            _threshold(changed, temperature, KNOWN_ACCURACY, KNOWN_ABSTAINED),
-            f"Chosen on {len(changed.labels)} answers for validation images that were changed as "
-            f"in training: the lowest probability at which {KNOWN_ACCURACY:.0%} of the answers are "
-            f"right, without leaving more than {KNOWN_ABSTAINED:.0%} unanswered.",
-        ))  # fmt: skip
-    if unseen is not None:
-        found.append((
-            _threshold(unseen, temperature, TARGET_ACCURACY, MAX_ABSTAINED),
-            f"Chosen on {len(unseen.labels)} images of sources that training left out: the "
-            f"lowest probability at which {TARGET_ACCURACY:.0%} of the answers are right there, "
-            f"without leaving more than {MAX_ABSTAINED:.0%} unanswered.",
-        ))  # fmt: skip
+    for answers, accuracy, abstained, (what, right) in (
+        (changed, KNOWN_ACCURACY, KNOWN_ABSTAINED, known),
+        (unseen, TARGET_ACCURACY, MAX_ABSTAINED, left_out),
+    ):
+        if answers is None:
+            continue
+        probability = answers.probabilities(temperature)
+        correct = probability.argmax(1) == answers.labels
+        least = metrics.choose_abstention(probability.max(1), correct, accuracy, abstained)
+        rule = (
+            f"Chosen on {len(answers.labels)} {what}: the lowest probability at which "
+            f"{accuracy:.0%} of the answers are {right}, without leaving more than "
+            f"{abstained:.0%} unanswered."
+        )
+        found.append((round(least, 4), rule))
     return max(found, key=lambda pair: pair[0])
-
-
-def _threshold(answers: Answers, temperature: float, accuracy: float, abstained: float) -> float:
-    probability = answers.probabilities(temperature)
-    right = probability.argmax(1) == answers.labels
-    return round(metrics.choose_abstention(probability.max(1), right, accuracy, abstained), 4)
 
 
 def with_rules(answers: Answers, changed: dict[str, Answers]) -> Answers:

@@ -33,26 +33,12 @@ def publish_model(args: argparse.Namespace) -> None:
     Raises:
         UserError: whatever stands against it, before anything is uploaded.
     """
-    if args.release is None and not args.check:
-        raise UserError("--release is needed, or --check")
-    version = publish.check_tag(args.tag) if args.tag else None
-    if args.tag and args.create_pr:
-        raise UserError("--tag names a published version: merge the pull request, then tag it")
-    if args.release:
-        folder = release.local_folder(Path(args.release))
-        config = release.ReleaseConfig.load(folder)
-    api = _connect(args)
-    remote = _look(api, args, "model")
-    if remote is None and args.create_pr:
-        raise UserError(f"--create-pr needs an existing repo, and there is no {args.repo_id}")
-    if remote and args.tag in remote.tags:
-        raise UserError(f"{args.repo_id} already has the tag {args.tag}: choose the next version")
     if args.check:
-        if _has_version(remote) and not (args.gate_data or args.allow_regression):
-            raise UserError(GATE_DATA)
-        print(f"nothing stands against publishing to {args.repo_id} so far")
+        check_model(args)
         return
-
+    folder = release.local_folder(Path(args.release))
+    config = release.ReleaseConfig.load(folder)
+    version, api, remote = _destination(args)
     history = _published_history(args.repo_id, remote, api)
     fingerprint = stage.fingerprint(folder)
     description = ""
@@ -88,6 +74,34 @@ def publish_model(args: argparse.Namespace) -> None:
         with hub.hub_errors(args.repo_id):
             api.create_tag(args.repo_id, tag=args.tag, revision=commit)
         print(f"tagged {args.tag}")
+
+
+def check_model(args: argparse.Namespace) -> None:
+    """See, before there is a release, whether one could be published.
+
+    Raises:
+        UserError: the token, the repo, the tag or the lack of gate data stands against it.
+    """
+    _, _, remote = _destination(args)
+    if _has_version(remote) and not (args.gate_data or args.allow_regression):
+        raise UserError(GATE_DATA)
+    print(f"nothing stands against publishing to {args.repo_id} so far")
+
+
+def _destination(
+    args: argparse.Namespace,
+) -> tuple[str | None, HfApi, publish.Remote | None]:
+    """The version that --tag names, and the repo as it is."""
+    version = publish.check_tag(args.tag) if args.tag else None
+    if args.tag and args.create_pr:
+        raise UserError("--tag names a published version: merge the pull request, then tag it")
+    api = _connect(args)
+    remote = _look(api, args, "model")
+    if remote is None and args.create_pr:
+        raise UserError(f"--create-pr needs an existing repo, and there is no {args.repo_id}")
+    if remote and args.tag in remote.tags:
+        raise UserError(f"{args.repo_id} already has the tag {args.tag}: choose the next version")
+    return version, api, remote
 
 
 def publish_space(args: argparse.Namespace) -> None:
