@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from aihealth.metrics import ECE_BINS, expected_calibration_error, risk_coverage
+from aihealth.calibration import ECE_BINS, expected_calibration_error, risk_coverage
 from aihealth.release import whole_file
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

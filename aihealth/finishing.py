@@ -18,7 +18,8 @@ import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from aihealth import card, export, figures, images, leave_out, lineage, metrics, models, release
+from aihealth import card, export, figures, images, leave_out, lineage, models, release
+from aihealth.calibration import expected_calibration_error
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
 from aihealth.evaluate import block_of, probability_matrix, without_path
@@ -193,7 +194,7 @@ def scale(model: keras.Model, validation: Images, temperature: float) -> dict[st
     def errors(keep: np.ndarray) -> dict[str, float]:
         return {
             f"ece_{name}": round(
-                metrics.expected_calibration_error(given[keep], validation.labels[keep]), 4
+                expected_calibration_error(given[keep], validation.labels[keep]), 4
             )
             for name, given in (("before", before), ("after", after))
         }

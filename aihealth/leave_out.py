@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from aihealth import metrics, release
+from aihealth import calibration, metrics, release
 from aihealth.data import cells
 from aihealth.errors import UserError
 
@@ -239,7 +239,7 @@ def temperature(changed: Answers | None, unseen: Answers | None) -> float:
     """
     parts = [part for part in (changed, unseen) if part is not None]
     weights = [part.weights() / part.weights().sum() for part in parts]
-    fitted = metrics.temperature_scale(
+    fitted = calibration.temperature_scale(
         np.concatenate([part.logits for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(weights),
@@ -274,7 +274,7 @@ def abstention(
             continue
         probability = answers.probabilities(temperature)
         correct = probability.argmax(1) == answers.labels
-        least = metrics.choose_abstention(probability.max(1), correct, accuracy, abstained)
+        least = calibration.choose_abstention(probability.max(1), correct, accuracy, abstained)
         rule = (
             f"Chosen on {len(answers.labels)} {what}: the lowest probability at which "
             f"{accuracy:.0%} of the answers are {right}, without leaving more than "
@@ -321,7 +321,7 @@ def measure(answers: Answers) -> dict[str, Any]:
     temperatures, before = {}, {}
     for name in sorted(set(answers.sources.tolist())):
         here = answers.sources == name
-        error = metrics.expected_calibration_error(as_they_are[here], answers.labels[here])
+        error = calibration.expected_calibration_error(as_they_are[here], answers.labels[here])
         before[name] = round(error, 4)
         temperatures[name] = round(float(answers.temperatures[here][0]), 3)
     block = metrics.evaluate_predictions(
