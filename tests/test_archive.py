@@ -11,8 +11,8 @@ import pytest
 from aihealth import archive
 from aihealth.errors import UserError
 from aihealth.images import ImageError
+from tests.image_files import encode, make_dicom
 from tests.releases import grey_image
-from tests.test_images import encode, make_dicom
 
 FILM = encode(grey_image(60))
 

@@ -17,8 +17,8 @@ from PIL import Image
 from aihealth import __main__ as cli
 from aihealth import answers, parallel, predict
 from aihealth.errors import UserError
+from tests.image_files import make_dicom
 from tests.releases import CLASSES, grey_image, make_release
-from tests.test_images import make_dicom
 
 ROOT = Path(__file__).parents[1]
 

@@ -26,8 +26,8 @@ from aihealth import archive, predict, ray_engine
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
 from aihealth.parquet import stage_dataset
+from tests.image_files import make_dicom
 from tests.releases import grey_image, make_dataset, make_release
-from tests.test_images import make_dicom
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 ROOT = Path(__file__).parents[1]
