@@ -45,8 +45,9 @@ KNOWN_FAULTS = {
 CONFOUNDED = (
     "None of these collections holds Covid and Normal films of adults. So no figure here can tell "
     "whether the model separates Covid from Normal, or one collection, or adults from children, "
-    "from another. The one comparison of two classes of adults within a collection is `nih`."
+    "from another."
 )
+WITHIN_NIH = " The one comparison of two classes of adults within a collection is `nih`."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,8 +232,10 @@ def _context(
 def _known_faults(sources: Sequence[str]) -> list[str]:
     """What is known of the collections that a model was trained on."""
     known = [name for name in KNOWN_FAULTS if name in " ".join(sources).lower()]
-    confounded = [CONFOUNDED] if known and len(known) == len(sources) else []
-    return confounded + [KNOWN_FAULTS[name] for name in known]
+    told = [KNOWN_FAULTS[name] for name in known]
+    if known and len(known) == len(sources):
+        told.insert(0, CONFOUNDED + (WITHIN_NIH if "nih" in known else ""))
+    return told
 
 
 def cost_text(provenance: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The model card: valid for the Hub, complete, honest, and its code runs as written."""
 
 import ast
+import dataclasses
 import itertools
 import os
 import re
@@ -14,7 +15,7 @@ from huggingface_hub import ModelCard
 import push_to_hub
 from aihealth import card, card_tables, lineage
 from aihealth.errors import UserError
-from aihealth.release import METRICS, PROVENANCE, read_json, write_json
+from aihealth.release import METRICS, PROVENANCE, ReleaseConfig, read_json, write_json
 from tests.releases import BRIGHTNESS, CLASSES, copy_release, grey_image, make_release
 
 NEEDS_OLD_HUB = "huggingface_hub<1"
@@ -253,6 +254,26 @@ def test_the_card_says_when_test_images_resemble_training_images(release, tmp_pa
         write_json(folder / PROVENANCE, {"test_images_in_training_groups": leaked})
         text = card.render(folder, "org/name").content
         assert ("**12 of them are of a patient" in text) == (leaked == 12)
+
+
+@pytest.mark.parametrize(
+    ("sources", "confounded", "within"),
+    [
+        (["aihealth", "bimcv", "nih", "rsna"], True, True),
+        (["aihealth"], True, False),
+        (["aihealth", "clinic"], False, False),  # nothing is known of the clinic's classes
+    ],
+)
+def test_what_the_collections_confound_is_said_of_those_that_were_used(
+    release, tmp_path, sources, confounded, within
+):
+    folder = copy_release(release, tmp_path / "release")
+    config = ReleaseConfig.load(folder)
+    config = dataclasses.replace(config, sources=sources, drawn_data=False)
+    config.save(folder)
+    text = card.render(folder, "org/name").content
+    assert (card.CONFOUNDED in text) == confounded
+    assert (card.WITHIN_NIH in text) == within
 
 
 def test_tables_are_whole(text):
