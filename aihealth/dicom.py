@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import itertools
 import logging
 import re
 import struct
@@ -73,7 +74,7 @@ def decode_dicom(data: bytes) -> DicomImage:
         raise ImageError("the DICOM file has no image in it")
     check_size(width, height, samples)
     try:
-        _check_codestream(dataset)
+        _check_frame(dataset)
         pixels = pixel_array(dataset, index=0)
         padding = _padding(pixels, dataset) if photometric.startswith("MONOCHROME") else None
         if padding is not None:  # It must not count as the film's darkest or brightest value.
@@ -164,19 +165,22 @@ def _read_dataset(data: bytes) -> Any:
     return pydicom.FileDataset(None, dataset, file_meta=meta, is_implicit_VR=False)
 
 
-def _check_codestream(dataset: Any) -> None:
-    """Refuse a JPEG, JPEG-LS or JPEG 2000 frame of another size than the tags say.
+def _check_frame(dataset: Any) -> None:
+    """Refuse a compressed frame that decodes to more than the tags say.
 
-    The decoders make room for what the codestream announces, and only then it is compared.
+    The decoders make room for what the codestream announces, or for all that the runs give, and
+    only then it is compared.
 
     Raises:
-        ValueError: it has, or is damaged.
-        NotImplementedError: the frame is none of these.
+        ValueError: it does, or is damaged.
+        NotImplementedError: the frame is not of the encoding that the file names.
     """
     from pydicom.encaps import get_frame
     from pydicom.pixels.utils import as_pixel_options
+    from pydicom.uid import RLELossless
 
-    if not dataset.file_meta.TransferSyntaxUID.startswith(_CODESTREAMS):
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax != RLELossless and not syntax.startswith(_CODESTREAMS):
         return
     options = as_pixel_options(dataset)  # The offsets too, so that the decoder gets this frame.
     frame = get_frame(
@@ -185,7 +189,10 @@ def _check_codestream(dataset: Any) -> None:
         number_of_frames=options["number_of_frames"],
         extended_offsets=options.get("extended_offsets"),
     )
-    if _codestream_size(frame) != (dataset.Columns, dataset.Rows, dataset.SamplesPerPixel):
+    if syntax == RLELossless:
+        if _overflows(frame, 2 * dataset.Columns * dataset.Rows):  # Some encoders pad.
+            raise ValueError("the runs give more pixels than the tags say")
+    elif _codestream_size(frame) != (dataset.Columns, dataset.Rows, dataset.SamplesPerPixel):
         raise ValueError("the codestream has another size than the tags say")
 
 
@@ -215,6 +222,31 @@ def _codestream_size(frame: bytes) -> tuple[int, int, int]:
             height, width, components = struct.unpack_from(">HHB", frame, start + 5)
             return width, height, components
         start += 1 if marker == 0xFF else 2 + length  # Any number of 0xFF may go before a marker.
+
+
+def _overflows(frame: bytes, limit: int) -> bool:
+    """Whether a segment of an RLE frame (PS3.5 annex G) decodes to more bytes than a limit.
+
+    Raises:
+        struct.error: the frame is damaged.
+    """
+    count, *offsets = struct.unpack_from("<16I", frame)
+    bounds = [*offsets[:count], len(frame)]
+    for place, end in itertools.pairwise(bounds):
+        length = 0
+        while place < min(end, len(frame)) and length <= limit:
+            head = frame[place]
+            if head < 128:  # so many bytes and one more, as they are
+                length += head + 1
+                place += head + 2
+            elif head > 128:  # the next byte, again and again
+                length += 257 - head
+                place += 2
+            else:  # no operation
+                place += 1
+        if length > limit:
+            return True
+    return False
 
 
 _CODESTREAMS = "1.2.840.10008.1.2.4."  # JPEG and what came after it; films in MPEG too

@@ -17,10 +17,11 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    RLELossless,
 )
 
 from aihealth.dicom import decode_dicom, is_lateral
-from aihealth.images import ImageError, decode
+from aihealth.images import ImageError, decode, stretch
 from tests.image_files import (
     RAMP,
     brightens_to_the_right,
@@ -265,6 +266,32 @@ def test_jpeg_ls_and_lossless_jpeg_are_held_to_their_tags_too(monkeypatch, name)
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="damaged or cut short"):
         decode(file.getvalue())
+
+
+def rle_frame(*segments):
+    """An RLE frame of these segments (PS3.5 annex G)."""
+    offsets = [64 + sum(map(len, segments[:place])) for place in range(len(segments))]
+    header = struct.pack("<16I", len(segments), *offsets, *[0] * (15 - len(segments)))
+    return header + b"".join(segments)
+
+
+def test_runs_that_give_more_than_the_tags_say_are_not_decoded(monkeypatch):
+    def film(*segments):
+        return make_dicom(
+            RAMP.astype(np.uint16),
+            syntax=RLELossless,
+            PixelData=encapsulate([rle_frame(*segments)]),
+        )
+
+    rows = b"".join(b"\x3f" + row.tobytes() for row in RAMP)  # 64 bytes as they are
+    black = b"\x81\0" * (RAMP.size // 128)  # 128 times the next byte
+    padded = rows + b"\x80\x80" + b"\0" * 2
+    for low in (rows, padded):
+        assert np.array_equal(decode(film(black, low)), stretch(RAMP))
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    for segments in ((black, b"\x81\0" * 100_000), (b"\x81\0" * 100_000, rows)):
+        with pytest.raises(ImageError, match="damaged or cut short"):
+            decode(film(*segments))
 
 
 def test_warnings_about_tags_show_no_value(tmp_path):
