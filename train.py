@@ -89,6 +89,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         data,
         export,
         leave_out,
+        lineage,
         models,
         streaming,
         training,
@@ -96,6 +97,11 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
 
     answers = args.left_out_answers
     unseen = leave_out.Answers.load(answers) if answers else None
+    if args.leave_out:
+        lineage.check_left_out(args.weights or (), args.leave_out)
+    if unseen and args.leave_out:  # What is measured must not choose its own temperature.
+        others = unseen.sources != args.leave_out
+        unseen = unseen.subset(others) if others.any() else None
     say = print if cluster.first else lambda *_: None
     keras.utils.set_random_seed(args.seed)
     tf.random.set_seed(args.seed + cluster.index)  # Each process augments in its own way.
@@ -129,9 +135,13 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         name: getattr(args, name) for name in ("arch", "seed", "freeze", *RECIPES["compact"])
     }
     settings |= {"images": images, "steps": steps_per_epoch}
+    identity = settings | {
+        "leave_out": args.leave_out,
+        "data": [data.fingerprint(root) for root in args.data],
+    }
     average = checkpoint.WeightAverage(args.average)
     if args.resume and args.epochs:
-        model, progress = checkpoint.restore(run, average, settings)
+        model, progress = checkpoint.restore(run, average, identity)
         within = f" and step {progress.step}" if progress.step else ""
         say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
     else:
@@ -146,8 +156,8 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
             loss="categorical_crossentropy",
             metrics=["accuracy"],
         )
-        progress = checkpoint.Progress(settings=settings)
-    at = (settings, progress.epoch, progress.step, validation.labels.tolist())
+        progress = checkpoint.Progress(settings=identity)
+    at = (identity, progress.epoch, progress.step, validation.labels.tolist())
     distribution.check_agreement("options, data and checkpoint", at, cluster)
     say(f"{args.arch}: {model.count_params():,} parameters, input {args.size} px")
 
@@ -183,6 +193,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         "best_epoch": progress.best_epoch,
         "seconds": progress.seconds,
         "settings": settings,
+        "leave_out": args.leave_out,
         "starting_weights": args.weights,
         "backend": progress.backend,
         "processes": progress.processes,
@@ -365,7 +376,7 @@ def parse_arguments() -> argparse.Namespace:
         help="probability, 0 to 1, that the lungs of a training image are put into the "
         "surroundings of another one")  # fmt: skip
     recipe.add_argument("--balance", type=float,
-        help="0 draws images equally often, 1 pairs of class and source; classes are balanced "
+        help="0 draws images equally often, 1 the sources of each class; classes are balanced "
         "above 0")  # fmt: skip
     recipe.add_argument("--smoothing", type=float, help="label smoothing, 0 to 1")
     recipe.add_argument("--average", type=float, help="momentum of the weights' average, 0: none")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from aihealth import images, processing, release
 from aihealth.bootstrap import mean_interval
-from aihealth.card_tables import EXCHANGED
+from aihealth.card_tables import CLASSES_FROM
 from aihealth.classifier import Classifier
 from aihealth.evaluate import Sample, answer_all, check_output, find_samples, title, without_path
 from aihealth.metrics import SEED, evaluate_predictions
@@ -78,13 +78,16 @@ def audit(
 
     Returns:
         JSON-ready: dataset, n, groups, unreadable, chance; `classes_from` with `whole_image`,
-        `lungs_blanked`, `borders_only` (the release's answers), `thumbnail` (logistic regression
-        on 8 x 8 pixels, cross-validated by group) and, where there are two classes, for the lungs
+        `lungs_blanked`, `borders_only` (the release's answers; `..._scores`, what logistic
+        regression on its three scores finds there, cross-validated by group: answers that are
+        nearly all of one class score as chance whatever the scores still know), `thumbnail`
+        (logistic regression on 8 x 8 pixels) and, where there are two classes, for the lungs
         of each image in the surroundings of an image of another class, `own_lungs` and
         `other_surroundings`: how often the answer is the class of the one or of the other;
         `sources_from` with `features`
         (logistic regression on the release's features, cross-validated by group) and `class`
-        (the most frequent source of the true class: what the labels alone give away), None with
+        (the source in which the true class is most frequent: what the labels alone give away),
+        None with
         fewer than two sources; `map_inside_lungs`; `processed`, the release's answers after each
         of `processing.CHANGES`, with `rejected`, the share turned away. Each holds `value`
         (balanced accuracy, or the share) and `interval` (95%, bootstrap by group).
@@ -149,8 +152,8 @@ def _report(
         "chance": round(1 / len(np.unique(labels)), 6),
         "classes_from": {
             "whole_image": _balanced(labels, stacked("whole").argmax(1), groups, classes),
-            "lungs_blanked": _balanced(labels, stacked("blanked").argmax(1), groups, classes),
-            "borders_only": _balanced(labels, stacked("borders").argmax(1), groups, classes),
+            **_without_lungs("lungs_blanked", stacked("blanked"), labels, groups, classes),
+            **_without_lungs("borders_only", stacked("borders"), labels, groups, classes),
             "thumbnail": learned(stacked("thumbnail"), labels, groups, classes),
         },
         "sources_from": _sources(stacked("features"), labels, sources, groups),
@@ -164,6 +167,21 @@ def _report(
             | {"rejected": round(float(rejected[:, index].mean()), 6)}
             for index, name in enumerate(processing.CHANGES)
         },
+    }
+
+
+def _without_lungs(
+    name: str,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """The release's answers for images that lack something, and what its scores still know."""
+    scores = np.log(np.maximum(probabilities, 1e-12))
+    return {
+        name: _balanced(labels, probabilities.argmax(1), groups, classes),
+        f"{name}_scores": learned(scores, labels, groups, classes),
     }
 
 
@@ -280,7 +298,11 @@ def _sources(
     names, index = np.unique(sources, return_inverse=True)
     if len(names) < 2:
         return None
-    usual = {label: np.bincount(index[labels == label]).argmax() for label in np.unique(labels)}
+    sizes = np.bincount(index)  # Sources weigh alike in balanced accuracy, so they do here.
+    usual = {
+        label: (np.bincount(index[labels == label], minlength=len(names)) / sizes).argmax()
+        for label in np.unique(labels)
+    }
     guessed = np.array([usual[label] for label in labels])
     return {
         "sources": names.tolist(),
@@ -311,11 +333,7 @@ def render(report: dict[str, Any]) -> str:
     maps = report["map_inside_lungs"]
     chance = f"chance {report['chance']:.1%}"
     lines = [
-        ("class from the whole image", classes["whole_image"], chance),
-        ("class with the lungs blanked out", classes["lungs_blanked"], chance),
-        ("class from the borders only", classes["borders_only"], chance),
-        ("class from an 8 x 8 thumbnail, logistic regression", classes["thumbnail"], chance),
-        *((text, classes[name], chance) for name, text in EXCHANGED.items() if name in classes),
+        *((text, classes[name], chance) for name, text in CLASSES_FROM.items() if name in classes),
     ]
     if sources:
         chance = f"chance {sources['chance']:.1%}"

@@ -47,6 +47,10 @@ CONFOUNDED = (
     "whether the model separates Covid from Normal, or one collection, or adults from children, "
     "from another."
 )
+PATIENTS = (
+    "Patients are known of `nih` only. Elsewhere only near-duplicates are tied: two films of one "
+    "patient may lie on both sides of a split, and intervals are then too narrow."
+)
 WITHIN_NIH = " The one comparison of two classes of adults within a collection is `nih`."
 
 
@@ -233,6 +237,8 @@ def _known_faults(sources: Sequence[str]) -> list[str]:
     """What is known of the collections that a model was trained on."""
     known = [name for name in KNOWN_FAULTS if name in " ".join(sources).lower()]
     told = [KNOWN_FAULTS[name] for name in known]
+    if set(known) - {"nih"}:
+        told.append(PATIENTS)
     if known and len(known) == len(sources):
         told.insert(0, CONFOUNDED + (WITHIN_NIH if "nih" in known else ""))
     return told

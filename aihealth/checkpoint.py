@@ -123,7 +123,8 @@ class Progress:
         best_epoch: the epoch that had it, counted from 1; 0 for none.
         seconds: of training.
         history: figures per epoch.
-        settings: of the command that began the run.
+        settings: of the command that began the run, the source left out and its data's
+            fingerprints among them.
         backend: Keras' backend that trained last.
         processes: how many trained last.
         streams: where the stream of each of them was.
@@ -273,7 +274,7 @@ def restore(
     Args:
         run: the run's folder.
         average: filled from the checkpoint.
-        settings: the command's settings, which must be those of the checkpoint.
+        settings: of the command, as in `Progress`; they must be those of the checkpoint.
 
     Raises:
         UserError: there is no checkpoint, or it belongs to another command.

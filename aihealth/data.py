@@ -126,10 +126,7 @@ def _leave_out(splits: dict[str, Images], source: str, size: int) -> dict[str, I
         raise UserError(f"--leave-out {source}: the data's sources are {', '.join(known)}")
     if known == [source]:
         raise UserError(f"--leave-out {source}: there is no other source to train on")
-    left = _join(
-        [part.subset(part.sources == source).resized(size) for part in splits.values()],
-        rename=False,
-    )
+    left = _join([part.subset(part.sources == source).resized(size) for part in splits.values()])
     # A patient of two hospitals, or a near-duplicate, would show what is left out.
     kept = {
         split: part.subset((part.sources != source) & ~np.isin(part.groups, left.groups))
@@ -237,7 +234,9 @@ def _open_repo(root: str) -> dict[str, Any]:
         if "source" not in features:
             dataset = dataset.add_column("source", [repo_id] * len(dataset))
         if "group" not in features:
-            dataset = dataset.add_column("group", [f"{split}-{i}" for i in range(len(dataset))])
+            dataset = dataset.add_column(
+                "group", [f"{repo_id}/{split}-{i}" for i in range(len(dataset))]
+            )
         splits[split] = dataset
     return splits
 
@@ -273,17 +272,14 @@ def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
     )
 
 
-def _join(parts: list[Images], rename: bool = True) -> Images:
+def _join(parts: list[Images]) -> Images:
     if len(parts) == 1:
         return parts[0]
-    # `rename`: groups of different datasets share a name by chance only.
-    groups = [np.char.add(f"{index}/" if rename else "", part.groups)
-              for index, part in enumerate(parts)]  # fmt: skip
     return Images(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.labels for part in parts]),
         parts[0].classes,
         np.concatenate([part.sources for part in parts]),
-        np.concatenate(groups),
+        np.concatenate([part.groups for part in parts]),
         sum(part.drawn for part in parts),
     )

@@ -19,6 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from aihealth import card, export, figures, images, leave_out, lineage, models, release
+from aihealth.bootstrap import SEED
 from aihealth.calibration import expected_calibration_error
 from aihealth.classifier import Classifier
 from aihealth.data import Images, fingerprint
@@ -159,13 +160,19 @@ def changed_answers(
         validation: images that training did not see.
         perturb: the augmentation of training, uint8 `(n, s, s)` to float32 `(n, s, s, 1)`.
     """
-    probability = np.concatenate(
-        [
-            model.predict(three_channels(perturb(tf.constant(batch))), verbose=0)
-            for _ in range(PERTURBATIONS)
-            for batch in np.array_split(validation.pixels, -(-len(validation) // BATCH))
-        ]
-    )
+    generator = np.random.default_rng(SEED)
+    count = len(validation)
+    rounds = []
+    for _ in range(PERTURBATIONS):
+        # Images lie sorted by class. Some changes mix two images of a batch, or treat its halves
+        # in two ways: as in training, these must be of any class and source.
+        order = generator.permutation(count)
+        given = np.empty((count, len(validation.classes)))
+        for rows in np.array_split(order, -(-count // BATCH)):
+            batch = perturb(tf.constant(validation.pixels[rows]))
+            given[rows] = model.predict(three_channels(batch), verbose=0)
+        rounds.append(given)
+    probability = np.concatenate(rounds)
     return leave_out.Answers(
         np.log(np.maximum(probability, 1e-12)),
         *(np.tile(x, PERTURBATIONS) for x in (validation.labels, validation.sources)),
@@ -270,14 +277,10 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
         facts: what else the run knows: seed, epochs, seconds, settings, starting weights (names
             of files; those of other releases bring along what their runs knew).
     """
-    weights = [Path(name) for name in facts.get("starting_weights") or []]
-    facts["starting_weights"] = [path.name for path in weights]
-    folders = [  # a checkpoint lies beside the release of its run, other weights in it
-        path.parent.parent / release.RELEASE if path.suffix == ".npz" else path.parent
-        for path in weights
-    ]
-    earlier = [folder / release.PROVENANCE for folder in folders]
-    runs, places = lineage.flatten([release.read_json(path) for path in earlier if path.is_file()])
+    weights = facts.get("starting_weights") or []
+    facts["starting_weights"] = [Path(name).name for name in weights]
+    earlier = map(lineage.provenance_of, weights)
+    runs, places = lineage.flatten([run for run in earlier if run])
     facts |= {lineage.PARENTS: places, lineage.EARLIER: runs}
     return {
         "date": datetime.date.today().isoformat(),

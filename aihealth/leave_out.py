@@ -274,13 +274,17 @@ def abstention(
             continue
         probability = answers.probabilities(temperature)
         correct = probability.argmax(1) == answers.labels
-        least = calibration.choose_abstention(probability.max(1), correct, accuracy, abstained)
-        rule = (
-            f"Chosen on {len(answers.labels)} {what}: the lowest probability at which "
-            f"{accuracy:.0%} of the answers are {right}, without leaving more than "
-            f"{abstained:.0%} unanswered."
-        )
-        found.append((round(least, 4), rule))
+        confidence = probability.max(1)
+        least = calibration.choose_abstention(confidence, correct, accuracy, abstained)
+        reached = correct[confidence >= least].mean()
+        if reached >= accuracy:
+            rule = f"the lowest probability at which {accuracy:.0%} of the answers are {right}."
+        else:
+            rule = (
+                f"{accuracy:.0%} of the answers {right} was asked for; leaving no more than "
+                f"{abstained:.0%} unanswered, {reached:.0%} is the most there is."
+            )
+        found.append((round(least, 4), f"Chosen on {len(answers.labels)} {what}: {rule}"))
     return max(found, key=lambda pair: pair[0])
 
 
@@ -311,30 +315,33 @@ def measure(answers: Answers) -> dict[str, Any]:
 
     Returns:
         A block of `metrics.json`, with `temperatures` and, before any temperature, `ece_before`,
-        both per source, and the `recipe` of the models where it is known.
+        both per source, `ece_of_sources` (see `calibration.mean_calibration_error`), and the
+        `recipe` of the models where it is known.
     """
     if answers.temperatures is None or answers.thresholds is None:
         answers = with_rules(answers, {})
     as_they_are = answers.probabilities()
     probability = answers.probabilities(answers.temperatures[:, None])
-    abstained = probability.max(1) < answers.thresholds
+    abstained = (probability.max(1) < answers.thresholds) & ~answers.rejected
     temperatures, before = {}, {}
     for name in sorted(set(answers.sources.tolist())):
         here = answers.sources == name
         error = calibration.expected_calibration_error(as_they_are[here], answers.labels[here])
         before[name] = round(error, 4)
         temperatures[name] = round(float(answers.temperatures[here][0]), 3)
+    groups = np.char.add(np.char.add(answers.sources.astype(str), "/"), answers.groups.astype(str))
     block = metrics.evaluate_predictions(
         answers.labels,
         probability,
         answers.classes.tolist(),
-        groups=np.char.add(
-            np.char.add(answers.sources.astype(str), "/"), answers.groups.astype(str)
-        ),
+        groups=groups,
         sources=answers.sources,
         rejected=answers.rejected,
         abstained=abstained,
         dataset="each source by a model trained without it",
     )
     block |= {"temperatures": temperatures, "ece_before": before}
+    block["ece_of_sources"] = calibration.mean_calibration_error(
+        probability, answers.labels, answers.sources, groups
+    )
     return block | ({"recipe": answers.recipe} if answers.recipe else {})

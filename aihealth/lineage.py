@@ -1,10 +1,43 @@
 """The runs behind a release, as its `provenance.json` tells them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from aihealth import release
+from aihealth.errors import UserError
 
 EARLIER = "earlier_runs"  # every run before, each once, the first one first
 PARENTS = "continued_from"  # places in that list; before 2026-11-23 the runs themselves
+
+
+def provenance_of(weights: str | Path) -> dict[str, Any] | None:
+    """What the run that some weights come from says of itself; None where they lie alone.
+
+    Args:
+        weights: a file of a release, or of a checkpoint, which lies beside the release of its run.
+    """
+    folder = Path(weights).parent
+    if Path(weights).suffix == ".npz":
+        folder = folder.parent / release.RELEASE
+    path = folder / release.PROVENANCE
+    return release.read_json(path) if path.is_file() else None
+
+
+def check_left_out(weights: Iterable[str | Path], source: str) -> None:
+    """Refuse starting weights of a run, or of runs behind it, that have seen a source.
+
+    Raises:
+        UserError: one of them was not trained with `--leave-out SOURCE`.
+    """
+    for name in weights:
+        run = provenance_of(name)
+        runs = flatten([run])[0] if run else []
+        if any(one.get("epochs") != 0 and one.get("leave_out") != source for one in runs):
+            raise UserError(
+                f"--weights {name} --leave-out {source}: the run that these weights come from was "
+                f"not trained without {source}"
+            )
 
 
 def flatten(provenances: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[int]]:

@@ -199,7 +199,7 @@ def _pass_gate(
 
 
 def _training_data(folder: Path) -> str:
-    """The data that a release was trained on, whose test split no version has seen.
+    """The data that a release was trained on, whose test split it has not seen.
 
     Raises:
         UserError: it was several, or a folder that this machine does not have.

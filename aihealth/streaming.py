@@ -160,7 +160,7 @@ def loss_weights(
 
     Args:
         counts: images of each label and source.
-        balance: 0 weighs all alike, 1 every pair of label and source, see `sampling_weights`.
+        balance: 0 weighs all alike, 1 every source of a label, see `sampling_weights`.
     """
     if balance == 0:
         return dict.fromkeys(counts, 1.0)

@@ -21,9 +21,9 @@ def sampling_weights(images: Images, balance: float) -> np.ndarray:
 
     Args:
         images: the training images.
-        balance: 0 draws every image equally often, 1 every pair of class and source equally
-            often; between them, pairs count by their size to the power `1 - balance`. Classes
-            are equally frequent whenever it is above 0.
+        balance: 0 draws every image equally often, 1 every source of a class equally often;
+            between them, the sources of a class count by their size to the power `1 - balance`.
+            Classes are equally frequent whenever it is above 0.
 
     Returns:
         `(n,)` probabilities, sum 1.

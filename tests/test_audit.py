@@ -90,6 +90,23 @@ def test_a_model_that_reads_the_lungs_is_left_with_chance(model, tmp_path):
     assert report["sources_from"] is None  # there is one source only
 
 
+def test_answers_of_one_class_do_not_hide_what_the_scores_know():
+    labels, groups = np.repeat([0, 1, 2], 30), np.arange(90)
+    scores = RNG.normal(0, 0.1, (90, 3)) + np.eye(3)[labels] + [5, 0, 0]
+    probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    found = audit._without_lungs("blanked", probabilities, labels, groups, CLASSES)
+    assert found["blanked"]["value"] == pytest.approx(1 / 3, abs=1e-5)
+    assert found["blanked_scores"]["value"] > 0.95
+
+
+def test_a_class_gives_away_the_source_where_it_is_most_frequent():
+    # 90 of 100 images are from the large source; all of the small one's are of class 1.
+    sources = np.repeat(["large", "small"], [90, 10])
+    labels = np.r_[np.zeros(60, int), np.ones(40, int)]
+    found = audit._sources(RNG.normal(size=(100, 4)), labels, sources, np.arange(100))
+    assert found["class"]["value"] == pytest.approx((60 / 90 + 1) / 2, abs=1e-5)
+
+
 def test_lungs_in_the_surroundings_of_another_image():
     mask = audit.lung_mask(64)
     dark, bright = (np.asarray(film(level, level + 60, seed=1)) for level in (40, 160))

@@ -39,3 +39,27 @@ def test_images_are_changed_anew_for_each_round():
     assert found.logits.shape == (5 * finishing.PERTURBATIONS, 3)
     assert found.groups.tolist() == groups.tolist() * finishing.PERTURBATIONS
     assert not np.allclose(found.logits[:5], found.logits[-5:], atol=1e-4)
+
+
+def test_images_are_changed_beside_those_of_other_classes_and_answers_keep_their_place():
+    count = 90  # sorted by class, as a folder of images is
+    pixels = np.random.default_rng(0).integers(0, 255, (count, 64, 64)).astype(np.uint8)
+    pixels[:, 0, 0] = np.arange(count)
+    labels = np.repeat([0, 1, 2], count // 3)
+    names = np.arange(count).astype(str)
+    images = data.Images(pixels, labels, list(CLASSES), np.full(count, "harbour"), names)
+    three = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
+    model, batches = lively_model(three), []
+
+    def unchanged(batch):
+        batches.append(batch.numpy()[:, 0, 0])
+        return tf.cast(batch[..., None], tf.float32)
+
+    found = finishing.changed_answers(model, images, unchanged)
+    expected = np.log(model.predict(three, verbose=0))
+    for start in range(0, len(found.labels), count):
+        assert np.allclose(found.logits[start : start + count], expected, atol=1e-4)
+    assert found.groups.tolist() == names.tolist() * finishing.PERTURBATIONS
+    neighbours = [labels[rows] for rows in batches]
+    assert all((a != np.roll(a, 1)).mean() > 0.4 for a in neighbours)
+    assert not np.array_equal(batches[0], batches[len(batches) // finishing.PERTURBATIONS])

@@ -74,6 +74,21 @@ def test_not_sure_reaches_the_target_where_confidence_ranks_the_answers():
     assert right[kept].mean() >= leave_out.TARGET_ACCURACY
 
 
+def test_a_target_that_no_threshold_reaches_is_not_said_to_be_reached():
+    blind = answers(sharpness=0.0, n=300)  # what is sure is right no more often
+    least, rule = leave_out.abstention(None, blind, 1.0)
+    kept = blind.probabilities().max(1) >= least
+    reached = (blind.probabilities().argmax(1) == blind.labels)[kept].mean()
+    assert reached < leave_out.TARGET_ACCURACY
+    assert f"{reached:.0%} is the most there is" in rule and "80% of the answers right" in rule
+
+
+def test_what_is_turned_away_is_not_counted_as_not_sure():
+    found = dataclasses.replace(answers(2.0), rejected=np.ones(400, bool))
+    block = leave_out.measure(found)
+    assert block["rejected"] == 1 and block["abstained"] == 0
+
+
 def test_a_fold_has_the_rules_that_its_model_would_be_released_with():
     harbour, valley = answers(8.0, sources=("harbour",)), answers(4.0, sources=("valley",))
     known = answers(2.0, n=90, sources=("a", "b"), seed=1)

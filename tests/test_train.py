@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aihealth import checkpoint, data, release, training
+from aihealth import checkpoint, data, lineage, release, training
 from aihealth.errors import UserError
 from aihealth.release import ReleaseConfig
 
@@ -162,6 +162,9 @@ def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
     answer = train(*words, "--epochs", "3", "--seed", "7")
     assert answer.returncode == 2
     assert "made with seed 1337, not 7; use the same options" in answer.stderr
+    # The same number of images, but not the same ones.
+    answer = train(*words, "--epochs", "3", "--leave-out", "harbour")
+    assert answer.returncode == 2 and "the checkpoint in" in answer.stderr
 
 
 # === Bad input: one sentence, status 2, no traceback ===
@@ -280,6 +283,25 @@ def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
     splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b", 8)
     assert len(splits["train"]) == 87 and len(splits["validation"]) == 90
     assert len(splits["left_out"]) == 30 and len(set(splits["left_out"].groups)) == 10
+
+
+def test_the_same_image_in_two_datasets_keeps_its_group():
+    first, second = some_images(), some_images()
+    groups = data._join([first, second]).groups
+    assert groups.tolist() == first.groups.tolist() * 2
+
+
+def test_weights_that_have_seen_a_source_do_not_start_a_run_that_leaves_it_out(tmp_path):
+    run = {"epochs": 3, "leave_out": "a", "earlier_runs": [], "continued_from": []}
+    mean = {"epochs": 0, "leave_out": None, "earlier_runs": [run], "continued_from": [0]}
+    for name, told in (("run", run), ("mean", mean)):
+        (tmp_path / name / "release").mkdir(parents=True)
+        release.write_json(tmp_path / name / "release" / release.PROVENANCE, told)
+        weights = [tmp_path / name / "checkpoint" / "best.npz"]
+        weights.append(tmp_path / name / "release" / "model.weights.h5")
+        lineage.check_left_out([*weights, "imagenet", tmp_path / "alone.h5"], "a")
+        with pytest.raises(UserError, match="not trained without b"):
+            lineage.check_left_out(weights, "b")
 
 
 def test_drawings_are_still_drawings_in_several_datasets(prepared):
