@@ -282,7 +282,7 @@ def abstention(
         else:
             rule = (
                 f"{accuracy:.0%} of the answers {right} was asked for; leaving no more than "
-                f"{abstained:.0%} unanswered, {reached:.0%} is the most there is."
+                f"{abstained:.0%} unanswered, {reached:.1%} is the most there is."
             )
         found.append((round(least, 4), f"Chosen on {len(answers.labels)} {what}: {rule}"))
     return max(found, key=lambda pair: pair[0])

@@ -80,7 +80,7 @@ def test_a_target_that_no_threshold_reaches_is_not_said_to_be_reached():
     kept = blind.probabilities().max(1) >= least
     reached = (blind.probabilities().argmax(1) == blind.labels)[kept].mean()
     assert reached < leave_out.TARGET_ACCURACY
-    assert f"{reached:.0%} is the most there is" in rule and "80% of the answers right" in rule
+    assert f"{reached:.1%} is the most there is" in rule and "80% of the answers right" in rule
 
 
 def test_what_is_turned_away_is_not_counted_as_not_sure():
