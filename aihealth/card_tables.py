@@ -66,7 +66,8 @@ def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]
             + ", ".join(f"{value:.1f} ({source})" for source, value in temperatures.items())
             + "; before them the calibration error was "
             + ", ".join(f"{value:.3f} ({source})" for source, value in before.items())
-            + "."
+            + ". In the last row it is the mean of the sources' own errors: pooled, too sure "
+            "at one and too unsure at another would cancel."
         )
     return [
         {

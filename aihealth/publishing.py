@@ -25,6 +25,10 @@ GATE_DATA = (
     "the repo already holds a version: say with --gate-data DIR_OR_REPO on which test data the two "
     "are to be compared"
 )
+OTHER_DATA = (
+    "The version on the Hub was trained on other data, or on another split of it. If images of the "
+    "test split were among them, it looks better here than it is."
+)
 
 
 def publish_model(args: argparse.Namespace) -> None:
@@ -180,7 +184,7 @@ def _pass_gate(
             args.repo_id,
             revision=remote.commit,
             token=api.token,
-            allow_patterns=list(release.SERVING_FILES),
+            allow_patterns=[*release.SERVING_FILES, release.PROVENANCE],
         )
         print(f"comparing with the version on the Hub on {data} ...", flush=True)
         found = gate.compare(old, folder, data)
@@ -189,6 +193,8 @@ def _pass_gate(
             raise
         return f"The two versions could not be compared ({error}). Allowed: {allowed}", allowed
     table = found.table(allowed)
+    if _fingerprints(old) != _fingerprints(folder):
+        table += f"\n\n{OTHER_DATA}"
     print(table)
     if found.worse and not allowed:
         raise UserError(
@@ -208,6 +214,14 @@ def _training_data(folder: Path) -> str:
     if len(rows) == 1 and rows[0].get("repo_id"):
         return rows[0]["repo_id"]
     raise UserError(GATE_DATA)
+
+
+def _fingerprints(folder: Path) -> list[str | None]:
+    """Of the data that a release was trained on; [] where it does not say."""
+    if not (folder / release.PROVENANCE).is_file():
+        return []
+    rows = release.read_json(folder / release.PROVENANCE).get("data") or []
+    return [row.get("fingerprint") for row in rows if isinstance(row, dict)]
 
 
 def _has_version(remote: publish.Remote | None) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import push_to_hub
-from aihealth import check
+from aihealth import check, publishing
 from aihealth.errors import UserError
+from aihealth.release import PROVENANCE, read_json, write_json
 from tests.releases import copy_release, make_dataset, make_release
 
 ROOT = Path(push_to_hub.__file__).parent
@@ -335,6 +336,20 @@ def test_a_reason_that_was_not_needed_is_not_kept(quick, hub, release, other, re
     words = ["--release", other, "--repo-id", repo_id, "--gate-data", data]
     push(*words, "--allow-regression", "just in case")
     assert "just in case" not in hub.read(repo_id, "README.md").decode()
+
+
+def test_the_gate_says_when_the_old_version_may_have_seen_the_test_images(
+    quick, hub, release, other, repo_id, data, tmp_path, capsys
+):
+    push("--release", release, "--repo-id", repo_id)
+    push("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    assert publishing.OTHER_DATA not in capsys.readouterr().out
+    again = copy_release(release, tmp_path / "again")
+    told = read_json(again / PROVENANCE)
+    told["data"][0]["fingerprint"] = "of another split"
+    write_json(again / PROVENANCE, told)
+    push("--release", again, "--repo-id", repo_id, "--gate-data", data)
+    assert publishing.OTHER_DATA in capsys.readouterr().out
 
 
 def test_the_gate_asks_for_data(quick, release, other, repo_id):
