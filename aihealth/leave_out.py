@@ -276,7 +276,6 @@ def abstention(
         correct = probability.argmax(1) == answers.labels
         confidence = probability.max(1)
         least = calibration.choose_abstention(confidence, correct, accuracy, abstained)
-        least = round(least, 4)
         reached = correct[confidence >= least].mean()
         if reached >= accuracy:
             rule = f"the lowest probability at which {accuracy:.0%} of the answers are {right}."
@@ -285,7 +284,7 @@ def abstention(
                 f"{accuracy:.0%} of the answers {right} was asked for; leaving no more than "
                 f"{abstained:.0%} unanswered, {reached:.1%} is the most there is."
             )
-        found.append((least, f"Chosen on {len(answers.labels)} {what}: {rule}"))
+        found.append((round(least, 4), f"Chosen on {len(answers.labels)} {what}: {rule}"))
     return max(found, key=lambda pair: pair[0])
 
 

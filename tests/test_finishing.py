@@ -14,7 +14,7 @@ def test_not_sure_is_chosen_on_changed_images_and_says_so():
                                 np.zeros(100, bool), np.array(CLASSES))  # fmt: skip
     threshold, rule = leave_out.abstention(changed, None, 1.0)
     assert threshold == 0.9
-    assert "100 answers for validation images that were changed as in training" in rule
+    assert "100 answers for validation images that were changed as in training: the lowest" in rule
 
 
 def test_a_split_of_one_group_is_summed_up_without_an_interval():
