@@ -14,7 +14,8 @@ import pytest
 
 from aihealth import Classifier
 from aihealth.images import MAX_BYTES
-from tests.space_app import RELEASE, SpaceApp, dicom, film, png, zip_of
+from tests.image_files import make_dicom
+from tests.space_app import RELEASE, SpaceApp, film, png, zip_of
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,13 @@ def test_predict_answers_what_the_classifier_says(send, classifier):
 def test_dicom_is_read_by_its_content_whatever_its_name(send, photometric):
     pixels = film(4)
     shown = 255 - pixels if photometric == "MONOCHROME1" else pixels
-    answer = send(dicom(shown, PhotometricInterpretation=photometric))
+    answer = send(make_dicom(shown, PhotometricInterpretation=photometric))
     assert answer["probabilities"] == pytest.approx(send(png(pixels))["probabilities"], abs=0.01)
 
 
 def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
     frames = np.stack([film(4), np.zeros_like(film(4))])
-    answer = send(dicom(frames))
+    answer = send(make_dicom(frames))
     assert "frame" in answer["warning"]
     assert answer["probabilities"] == pytest.approx(send(png(frames[0]))["probabilities"], abs=0.01)
 
@@ -84,7 +85,7 @@ def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
         (b"hello", "not an image"),
         (png(film())[:500], "damaged or cut short"),
         (b"", "empty"),
-        (dicom(film())[:-5000], "damaged or cut short"),
+        (make_dicom(film())[:-5000], "damaged or cut short"),
         (png(np.zeros((8, 8), np.uint8)), "at least 16"),
         (png(np.zeros((8001, 8000), np.uint8)), "more than 64 million pixels"),
     ],
@@ -99,7 +100,7 @@ def test_a_batch_has_a_row_for_each_file_also_for_broken_ones(send):
         {
             "one.png": png(film(1)),
             "broken.png": b"hello",
-            "more.zip": zip_of({"a/two.png": png(film(2)), "a/three.dcm": dicom(film(3))}),
+            "more.zip": zip_of({"a/two.png": png(film(2)), "a/three.dcm": make_dicom(film(3))}),
         }
     )
     assert [row["file"] for row in rows] == ["one.png", "broken.png", "a/two.png", "a/three.dcm"]
@@ -152,7 +153,7 @@ def test_nothing_of_a_visitor_stays(tmp_path):
 
     secret = "Doe^Jane-1957"
     (tmp_path / f"{secret}.png").write_bytes(png(film(5)))
-    (tmp_path / f"{secret}.dcm").write_bytes(dicom(film(6), PatientName=secret))
+    (tmp_path / f"{secret}.dcm").write_bytes(make_dicom(film(6), PatientName=secret))
     (tmp_path / f"{secret}-broken.png").write_bytes(b"hello")
     (tmp_path / f"{secret}.zip").write_bytes(zip_of({f"{secret}/x.png": png(film(7))}))
     files = [handle_file(path) for path in tmp_path.glob(f"{secret}*")]

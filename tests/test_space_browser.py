@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.space_app import ACCEPT, dicom, film, png, space_with, zip_of
+from tests.image_files import make_dicom
+from tests.space_app import ACCEPT, film, png, space_with, zip_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -105,7 +106,7 @@ def test_an_example_is_answered_at_once(app, visit):
 
 def test_dicom_without_a_suffix_pasted_and_dropped_files_are_answered(app, visit):
     page = visit(app)
-    upload(page, dicom(film(2)), "IM000001")
+    upload(page, make_dicom(film(2)), "IM000001")
     page.wait_for_selector(".answer .bars")
     for kind in ("paste", "drop"):
         page.evaluate(
@@ -185,7 +186,7 @@ def test_many_images_give_a_sortable_table_and_a_csv(app, visit, tmp_path):
     files = {
         "b.png": png(film(1)),
         "broken.png": b"hello",
-        "c.zip": zip_of({"in/a.png": png(film(2, "Covid")), "in/d": dicom(film(3))}),
+        "c.zip": zip_of({"in/a.png": png(film(2, "Covid")), "in/d": make_dicom(film(3))}),
     }
     page.set_input_files(
         FILES, [{"name": n, "mimeType": "", "buffer": data} for n, data in files.items()]

@@ -162,9 +162,17 @@ def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
     answer = train(*words, "--epochs", "3", "--seed", "7")
     assert answer.returncode == 2
     assert "made with seed 1337, not 7; use the same options" in answer.stderr
-    # The same number of images, but not the same ones.
     answer = train(*words, "--epochs", "3", "--leave-out", "harbour")
     assert answer.returncode == 2 and "the checkpoint in" in answer.stderr
+    # As many images, but not the same ones.
+    settings = json.loads((out / "checkpoint" / "state.json").read_text())["settings"]
+    average = checkpoint.WeightAverage(0.99)
+    checkpoint.restore(out, average, settings)
+    for name, other in (("leave_out", "harbour"), ("data", ["of another split"])):
+        with pytest.raises(UserError, match=f"made with {name} .*, not .*; use the same options"):
+            checkpoint.restore(out, average, settings | {name: other})
+    assert settings["leave_out"] is None
+    assert settings["data"] == [data.fingerprint(str(prepared))]
 
 
 # === Bad input: one sentence, status 2, no traceback ===
