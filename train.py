@@ -258,9 +258,13 @@ def feed(
 
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
-    from aihealth import checkpoint, finishing
+    from aihealth import checkpoint, data, finishing
 
     model, splits, history, facts, change, unseen = trained
+    if splits["train"].pixels.shape[1] != args.size:
+        # As serving decodes them: shrinking the larger ones of training once more blurs them, and
+        # the distance fitted on those turned away one film in six with much local contrast.
+        splits = data.load(args.data, args.size, leave_out=args.leave_out)
     if history:
         checkpoint.use_best(run, model)
     folder = run / "release"

@@ -63,13 +63,6 @@ class Images:
             self.drawn,
         )
 
-    def resized(self, size: int) -> "Images":
-        """The same images at another size, as `images.prepare` makes it."""
-        if self.pixels.shape[1] == size:
-            return self
-        pixels = np.stack([images.prepare(film, size) for film in self.pixels])
-        return dataclasses.replace(self, pixels=pixels)
-
 
 def cells(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """`(n,)` integers that number the pairs of class and source.
@@ -94,7 +87,8 @@ def load(
         leave_out: a source to take out of all splits.
 
     Returns:
-        Images of "train", "validation" and "test", and of "left_out" where a source was.
+        Images of "train", "validation" and "test", and of "left_out" where a source was and all
+        images have one size.
 
     Raises:
         UserError: not prepared, no such repo or source, a split missing, or classes that differ.
@@ -117,24 +111,26 @@ def load(
                 )
             parts.setdefault(split, []).append(part)
     splits = {split: _join(found) for split, found in parts.items()}
-    return splits if leave_out is None else _leave_out(splits, leave_out, size)
+    return splits if leave_out is None else _leave_out(splits, leave_out)
 
 
-def _leave_out(splits: dict[str, Images], source: str, size: int) -> dict[str, Images]:
+def _leave_out(splits: dict[str, Images], source: str) -> dict[str, Images]:
     known = sorted({name for part in splits.values() for name in part.sources})
     if source not in known:
         raise UserError(f"--leave-out {source}: the data's sources are {', '.join(known)}")
     if known == [source]:
         raise UserError(f"--leave-out {source}: there is no other source to train on")
-    left = _join([part.subset(part.sources == source).resized(size) for part in splits.values()])
+    left = [part.subset(part.sources == source) for part in splits.values()]
+    groups = np.concatenate([part.groups for part in left])
     # A patient of two hospitals, or a near-duplicate, would show what is left out.
     kept = {
-        split: part.subset((part.sources != source) & ~np.isin(part.groups, left.groups))
+        split: part.subset((part.sources != source) & ~np.isin(part.groups, groups))
         for split, part in splits.items()
     }
     if len(set(kept["train"].labels)) < len(kept["train"].classes):
         raise UserError(f"--leave-out {source}: a class has no images without it")
-    return {**kept, "left_out": left}
+    one_size = len({part.pixels.shape[1] for part in left}) == 1
+    return kept | ({"left_out": _join(left)} if one_size else {})
 
 
 def open_splits(root: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def write_release(
     Args:
         folder: the release; must not exist.
         model: trained; its last layer and its rounding are changed in place.
-        splits: "train", "validation", "test" and perhaps "left_out"; `train` at any size.
+        splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
         history: figures per epoch; none where nothing was trained.
@@ -72,7 +72,7 @@ def write_release(
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
     size = model.input_shape[1]
-    train, validation = splits["train"].resized(size), splits["validation"]
+    train, validation = splits["train"], splits["validation"]
 
     changed = changed_answers(model, validation, perturb)
     temperature = leave_out.temperature(changed, unseen)

@@ -1,5 +1,6 @@
 """`train.py` as a user runs it: a process, on drawn images, small and short."""
 
+import argparse
 import json
 import os
 import signal
@@ -67,6 +68,26 @@ def test_a_killed_run_goes_on_from_its_checkpoint(trained):
     assert 1 <= first < 3
     history = json.loads((out / "release" / release.HISTORY).read_text())
     assert len(history["loss"]) == len(history["val_loss"]) == len(history["seconds"]) == 3
+
+
+def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
+    prepared, tmp_path, monkeypatch
+):
+    import train as script
+    from aihealth import finishing
+
+    given = []
+    monkeypatch.setattr(finishing, "write_release", lambda *found: given.append(found[2]))
+    larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
+    args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
+    script.write_release(args, tmp_path, (None, larger, {}, {}, None, None))
+    splits = given[0]
+    served = data.load([str(prepared)], 32)
+    for name in ("train", "validation", "test"):
+        kept = served[name].sources != "harbour"
+        assert np.array_equal(splits[name].pixels, served[name].pixels[kept])
+    left = np.concatenate([part.pixels[part.sources == "harbour"] for part in served.values()])
+    assert np.array_equal(splits["left_out"].pixels, left)
 
 
 def test_the_release_has_everything_that_loaders_and_readers_want(trained):
@@ -279,7 +300,7 @@ def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
 def test_leaving_out_a_source_keeps_it_out_of_training():
     splits = {"train": some_images(), "validation": some_images(), "test": some_images()}
     with pytest.raises(UserError, match="a class has no images without it"):
-        data._leave_out(splits, "b", 8)
+        data._leave_out(splits, "b")
 
 
 def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
@@ -288,7 +309,7 @@ def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
     images.labels[60:63] = 2
     twin = images.subset(np.arange(100))
     twin.groups[:3] = images.groups[96:99]  # the same patients, in another split, at source a
-    splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b", 8)
+    splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b")
     assert len(splits["train"]) == 87 and len(splits["validation"]) == 90
     assert len(splits["left_out"]) == 30 and len(set(splits["left_out"].groups)) == 10
 
