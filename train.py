@@ -188,6 +188,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
             verbose=0 if not cluster.first else "auto" if os.isatty(1) else 2,
         )
     facts = {
+        "fingerprints": identity["data"],
         "seed": args.seed,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
@@ -264,6 +265,10 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     if splits["train"].pixels.shape[1] != args.size:
         # As serving decodes them: shrinking the larger ones of training once more blurs them, and
         # the distance fitted on those turned away one film in six with much local contrast.
+        if [data.fingerprint(root) for root in args.data] != facts["fingerprints"]:
+            raise UserError(
+                f"--data changed while {run} was trained; go on with --resume when it is as it was"
+            )
         splits = data.load(args.data, args.size, leave_out=args.leave_out)
     if history:
         checkpoint.use_best(run, model)

@@ -22,7 +22,7 @@ from aihealth import card, export, figures, images, leave_out, lineage, models, 
 from aihealth.bootstrap import SEED
 from aihealth.calibration import expected_calibration_error
 from aihealth.classifier import Classifier
-from aihealth.data import Images, fingerprint
+from aihealth.data import Images
 from aihealth.evaluate import block_of, probability_matrix, without_path
 from aihealth.ood import FeatureDistance
 from aihealth.parallel import in_order
@@ -274,9 +274,11 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
     Args:
         model: the trained network.
         data: the datasets as `train.py --data` got them.
-        facts: what else the run knows: seed, epochs, seconds, settings, starting weights (names
-            of files; those of other releases bring along what their runs knew).
+        facts: what else the run knows: `fingerprints` of the data, seed, epochs, seconds, settings,
+            starting weights (names of files; those of other releases bring along what their runs
+            knew).
     """
+    digests = facts.pop("fingerprints")
     weights = facts.get("starting_weights") or []
     facts["starting_weights"] = [Path(name).name for name in weights]
     earlier = map(lineage.provenance_of, weights)
@@ -291,9 +293,9 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
             {
                 "name": without_path(root),
                 "repo_id": None if os.path.isdir(root) else root.partition("@")[0],
-                "fingerprint": fingerprint(root),
+                "fingerprint": digest,
             }
-            for root in data
+            for root, digest in zip(data, digests, strict=True)
         ],
         "versions": {
             "python": platform.python_version(),

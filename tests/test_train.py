@@ -80,7 +80,8 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     monkeypatch.setattr(finishing, "write_release", lambda *found: given.append(found[2]))
     larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
     args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
-    script.write_release(args, tmp_path, (None, larger, {}, {}, None, None))
+    facts = {"fingerprints": [data.fingerprint(str(prepared))]}
+    script.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
     splits = given[0]
     served = data.load([str(prepared)], 32)
     for name in ("train", "validation", "test"):
@@ -88,6 +89,9 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
         assert np.array_equal(splits[name].pixels, served[name].pixels[kept])
     left = np.concatenate([part.pixels[part.sources == "harbour"] for part in served.values()])
     assert np.array_equal(splits["left_out"].pixels, left)
+    with pytest.raises(UserError, match="--data changed while"):
+        facts = {"fingerprints": ["of other images"]}
+        script.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
 
 
 def test_the_release_has_everything_that_loaders_and_readers_want(trained):
