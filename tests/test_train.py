@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(trained):
 def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     prepared, tmp_path, monkeypatch
 ):
-    import train as script
+    import train as program
     from aihealth import finishing
 
     given = []
@@ -81,7 +81,7 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
     args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
     facts = {"fingerprints": [data.fingerprint(str(prepared))]}
-    script.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
+    program.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
     splits = given[0]
     served = data.load([str(prepared)], 32)
     for name in ("train", "validation", "test"):
@@ -91,7 +91,7 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     assert np.array_equal(splits["left_out"].pixels, left)
     with pytest.raises(UserError, match="--data changed while"):
         facts = {"fingerprints": ["of other images"]}
-        script.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
+        program.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
 
 
 def test_the_release_has_everything_that_loaders_and_readers_want(trained):
