@@ -13,7 +13,7 @@ import inspect
 import shutil
 import tempfile
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import h5py
@@ -65,15 +65,18 @@ def rescale_to_unit_batch_norm(model: keras.Model) -> set[str]:
     Returns:
         Paths of the weights of batch normalisation, which must not be rounded any more.
     """
-    makers = {id(layer.output): layer for layer in model.layers}
-    users = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
+    takes = defaultdict(set)  # name of a layer: those whose outputs it takes
+    for name, _, origins in models.calls(model):
+        takes[name].update(origin for origin, _ in origins)
+    users = Counter(origin for origins in takes.values() for origin in origins)
     settled = set()
     for norm in model.layers:
         if not isinstance(norm, keras.layers.BatchNormalization):
             continue
-        conv = makers.get(id(norm.input))
+        maker, *others = takes[norm.name]
+        conv = model.get_layer(maker)
         plain = isinstance(conv, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
-        if not plain or conv.use_bias or users[id(conv.output)] > 1 or len(norm.weights) != 4:
+        if others or not plain or conv.use_bias or users[maker] > 1 or len(norm.weights) != 4:
             continue
         (kernel,) = conv.get_weights()
         gamma, beta, mean, variance = norm.get_weights()
@@ -89,11 +92,6 @@ def rescale_to_unit_batch_norm(model: keras.Model) -> set[str]:
         norm.set_weights([gamma, offset + factor * mean, mean, size**2 - norm.epsilon])
         settled |= {weight.path for weight in norm.weights}
     return settled
-
-
-def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
-    """The tensors that a layer of a functional model takes."""
-    return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
 def scale_logits(model: keras.Model, temperature: float) -> None:
@@ -161,11 +159,11 @@ def to_tf_keras(model: keras.Model) -> object:
         UserError: a layer exists in Keras 3 only.
     """
     tf_keras = importlib.import_module("tf_keras")
-    made, tensors = {}, {}
+    made, tensors = {}, {}  # tensors: what each call of each layer gives
     for spec in model.get_config()["layers"]:
         name, config = spec["config"]["name"], spec["config"]
         if spec["class_name"] == "InputLayer":
-            tensors[name] = tf_keras.Input(config["batch_shape"][1:], name=name)
+            tensors[name, 0] = tf_keras.Input(config["batch_shape"][1:], name=name)
             continue
         try:
             made[name] = _tf_keras_layer(tf_keras, spec["class_name"], config)
@@ -174,13 +172,14 @@ def to_tf_keras(model: keras.Model) -> object:
                 f"--arch {model.name} cannot be released: tf_keras has no {spec['class_name']} "
                 f"like its layer {name}; choose another architecture"
             ) from error
-        inputs = [tensors[origin] for origin in _origins(spec["inbound_nodes"])]
-        tensors[name] = made[name](inputs if len(inputs) > 1 else inputs[0])
+    for name, call, origins in models.calls(model):
+        inputs = [tensors[origin] for origin in origins]
+        tensors[name, call] = made[name](inputs if len(inputs) > 1 else inputs[0])
     for name, layer in made.items():
         layer.set_weights(model.get_layer(name).get_weights())
     return tf_keras.Model(
-        [tensors[tensor.name] for tensor in model.inputs],
-        tensors[models.PROBABILITIES],
+        [tensors[tensor.name, 0] for tensor in model.inputs],
+        tensors[models.PROBABILITIES, 0],
         name=model.name,
     )
 
@@ -207,23 +206,6 @@ def _required(cls: type, config: dict) -> dict:
         for parameter in parameters
         if parameter.default is parameter.empty and parameter.name in config
     }
-
-
-def _origins(inbound_nodes: list) -> list[str]:
-    """Names of the layers whose outputs a layer takes, from a Keras 3 configuration."""
-    found = []
-
-    def walk(item: object) -> None:
-        if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__":
-            found.append(item["config"]["keras_history"][0])
-        elif isinstance(item, dict):
-            walk(list(item.values()))
-        elif isinstance(item, (list, tuple)):
-            for part in item:
-                walk(part)
-
-    walk(inbound_nodes[0]["args"])
-    return found
 
 
 # === LiteRT ===

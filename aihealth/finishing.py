@@ -56,7 +56,7 @@ def write_release(
 
     Args:
         folder: the release; must not exist.
-        model: trained; its last layer and its rounding are changed in place.
+        model: trained, on one side of each image; the release looks at both.
         splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
@@ -66,8 +66,7 @@ def write_release(
         unseen: answers for sources that were left out, for calibration, the rule for "not sure"
             and the card.
     """
-    # Without its optimizer, whose state would double the file.
-    model = keras.Model(model.inputs, model.outputs, name=model.name)
+    model = models.both_sides(model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
@@ -289,6 +288,7 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
         "command": card.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
         "parameters": model.count_params(),
+        "both_sides": models.looks_at_both_sides(model),
         "data": [
             {
                 "name": without_path(root),

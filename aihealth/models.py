@@ -7,9 +7,12 @@ without this package, on every backend.
 
 Models that end in `features` -> global average pooling -> `probabilities` have exact class
 activation maps. The layers named `stage*` give the features of the out-of-distribution score.
+A network is trained on one image at a time; what is released sees each from both sides, see
+`both_sides`.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +24,7 @@ FEATURES = "features"
 PROBABILITIES = "probabilities"
 GREYSCALE = "greyscale"
 STAGE = "stage"
+MIRROR = "mirror"
 
 # ITU-R BT.601-7: luma of red, green and blue, as PIL's convert("L").
 LUMA = (0.299, 0.587, 0.114)
@@ -221,6 +225,130 @@ def build(
     if weights and not imagenet_by_keras:
         pretrained.load_mean_weights(model, weights)
     return model
+
+
+# === An image and its mirror image ===
+
+
+def both_sides(model: keras.Model) -> keras.Model:
+    """The same network looking at an image and at its mirror image: the mean of both answers.
+
+    The layers from greyscale to `features` are used twice, with the same weights. `features` is the
+    mean of both sides' activations, mirrored back where they lie: so are the class activation maps,
+    and the logits. The features of the `stage*` layers are of the image as it is. One flat model
+    still: a nested one would run its batch normalisation as in training when it is called.
+
+    Args:
+        model: as `build` makes it; stays as it is.
+
+    Returns:
+        A model of new layers of the same names, which may train or not as before, with copies of
+        the weights; or `model` itself where it has no class activation maps, or both sides already.
+    """
+    names = {layer.name for layer in model.layers}
+    if not {GREYSCALE, FEATURES} <= names or looks_at_both_sides(model):
+        return model
+    (inputs,) = (layers.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs)
+    image, mirrored = {inputs.name: inputs}, {}  # name of a layer: what it gives
+    for name, _, origins in calls(model):
+        old = model.get_layer(name)
+        here = [image[origin] for origin, _ in origins]
+        there = [mirrored.get(origin, image[origin]) for origin, _ in origins]
+        twice = any(origin in mirrored for origin, _ in origins)
+        if name == FEATURES:
+            back = mirror(*there, name=f"{MIRROR}_back")
+            image[name] = layers.Average(name=name)([*here, back])
+            continue
+        layer = type(old).from_config(old.get_config())
+        image[name] = layer(here if len(here) > 1 else here[0])
+        if name == GREYSCALE:
+            mirrored[name] = mirror(image[name], name=MIRROR)
+        elif twice and name.startswith(STAGE):
+            (mirrored[name],) = there  # Used once: the tap of one side.
+        elif twice:
+            mirrored[name] = layer(there if len(there) > 1 else there[0])
+    made = keras.Model(inputs, image[PROBABILITIES], name=model.name)
+    copy_weights(model, made)
+    return made
+
+
+def looks_at_both_sides(model: keras.Model) -> bool:
+    """Whether a model answers for an image and its mirror image together."""
+    return any(layer.name.startswith(MIRROR) for layer in model.layers)
+
+
+def mirror(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+    """Left and right exchanged, exactly, of `(n, h, w, c)`.
+
+    By fixed matrices, as no layer of Keras reverses an axis: one reverses the order of strips of
+    equal width, one the columns in each, so that neither is large.
+    """
+    height, width, channels = x.shape[1:]
+    strip = max(number for number in range(1, 33) if width % number == 0)
+    if strip < width:
+        strips = layers.Reshape((height, width // strip, strip * channels), name=f"{name}_strips")(
+            x
+        )
+        strips = _reverse(strips, f"{name}_order")
+        columns = layers.Reshape(
+            (height * width // strip, strip, channels), name=f"{name}_columns"
+        )(strips)
+        whole = layers.Reshape((height, width, channels), name=f"{name}_whole")
+        return whole(_reverse(columns, f"{name}_strip"))
+    return _reverse(x, name)
+
+
+def _reverse(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    width = x.shape[2]
+    layer = layers.EinsumDense("nhwc,wv->nhvc", x.shape[1:], trainable=False, name=name)
+    reversed_ = layer(x)
+    layer.set_weights([np.eye(width, dtype="float32")[::-1]])
+    return reversed_
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copy the weights of a network to another one of the same layers, of one side or both.
+
+    Raises:
+        ValueError: a layer of `source` is not in `target`, or has another shape there.
+    """
+    for layer in source.layers:
+        if not layer.name.startswith(MIRROR):
+            target.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def calls(model: keras.Model) -> list[tuple[str, int, list[tuple[str, int]]]]:
+    """How the layers of a flat functional model follow one another.
+
+    Returns:
+        For each call of each layer but inputs: the layer's name, which of its calls this is, and
+        the calls whose outputs it takes; each call after these.
+    """
+    waiting, known = [], set()
+    for spec in model.get_config()["layers"]:
+        name = spec["config"]["name"]
+        if spec["class_name"] == "InputLayer":
+            known.add((name, 0))
+        for number, node in enumerate(spec["inbound_nodes"]):
+            waiting.append((name, number, _origins(node["args"])))
+    found = []
+    while waiting:
+        ready = [call for call in waiting if known.issuperset(call[2])]
+        known.update(call[:2] for call in ready)
+        found += ready
+        waiting = [call for call in waiting if call[:2] not in known]
+    return found
+
+
+def _origins(item: Any) -> list[tuple[str, int]]:
+    """The calls whose outputs one call takes, from the arguments in a Keras 3 configuration."""
+    if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__":
+        return [tuple(item["config"]["keras_history"][:2])]
+    if isinstance(item, dict):
+        item = list(item.values())
+    if isinstance(item, (list, tuple)):
+        return [origin for part in item for origin in _origins(part)]
+    return []
 
 
 def freeze(model: keras.Model, blocks: int) -> None:

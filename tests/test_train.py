@@ -146,6 +146,20 @@ def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared
     assert set(block["per_source"]) == {"harbour", "hillside", "north"}
 
 
+def test_an_image_and_its_mirror_image_get_one_answer(trained, prepared):
+    out, _ = trained
+    from aihealth import Classifier
+
+    classifier = Classifier(out / "release")
+    film = data.load([str(prepared)], 48)["test"].pixels[0]
+    one, other = (classifier.outputs(pixels) for pixels in (film, film[:, ::-1]))
+    assert np.abs(one["features"] - other["features"]).max() > 1e-3, "only one side is seen"
+    np.testing.assert_allclose(one["probabilities"], other["probabilities"], atol=1e-4)
+    np.testing.assert_allclose(one["heatmaps"], other["heatmaps"][..., ::-1], atol=1e-3)
+    assert json.loads((out / "release" / release.PROVENANCE).read_text())["both_sides"]
+    assert "and its mirror image" in (out / "release" / release.CARD).read_text()
+
+
 def test_a_finished_run_is_not_overwritten(trained, prepared):
     out, _ = trained
     again = train("--data", prepared, "--out", out)
