@@ -56,7 +56,8 @@ def write_release(
 
     Args:
         folder: the release; must not exist.
-        model: trained, on one side of each image; the release looks at both.
+        model: trained, on one side of each image; stays as it is. The release looks at both, see
+            `models.both_sides`.
         splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
@@ -287,7 +288,7 @@ def provenance(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[st
         "date": datetime.date.today().isoformat(),
         "command": card.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
-        "parameters": model.count_params(),
+        "parameters": models.count_params(model),
         "both_sides": models.looks_at_both_sides(model),
         "data": [
             {

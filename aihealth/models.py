@@ -233,21 +233,22 @@ def build(
 def both_sides(model: keras.Model) -> keras.Model:
     """The same network looking at an image and at its mirror image: the mean of both answers.
 
-    The layers from greyscale to `features` are used twice, with the same weights. `features` is the
-    mean of both sides' activations, mirrored back where they lie: so are the class activation maps,
-    and the logits. The features of the `stage*` layers are of the image as it is. One flat model
-    still: a nested one would run its batch normalisation as in training when it is called.
+    The layers between greyscale and `features` are used twice, with the same weights. `features` is
+    the mean of both sides' activations, mirrored back where they lie: so are the class activation
+    maps, and the logits. The features of the `stage*` layers are of the image as it is. One flat
+    model still: a nested one would run its batch normalisation as in training when it is called.
 
     Args:
-        model: as `build` makes it; stays as it is.
+        model: as `build` makes it, trained in any precision; stays as it is.
 
     Returns:
-        A model of new layers of the same names, which may train or not as before, with copies of
-        the weights; or `model` itself where it has no class activation maps, or both sides already.
+        A model of new layers of the same names in single precision, which may train or not as
+        before, with copies of the weights, and no optimizer. It has one side where `model` has no
+        class activation maps. `model` itself where it looks at both sides already.
     """
-    names = {layer.name for layer in model.layers}
-    if not {GREYSCALE, FEATURES} <= names or looks_at_both_sides(model):
+    if looks_at_both_sides(model):
         return model
+    has_two = {GREYSCALE, FEATURES} <= {layer.name for layer in model.layers}
     (inputs,) = (layers.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs)
     image, mirrored = {inputs.name: inputs}, {}  # name of a layer: what it gives
     for name, _, origins in calls(model):
@@ -255,15 +256,15 @@ def both_sides(model: keras.Model) -> keras.Model:
         here = [image[origin] for origin, _ in origins]
         there = [mirrored.get(origin, image[origin]) for origin, _ in origins]
         twice = any(origin in mirrored for origin, _ in origins)
-        if name == FEATURES:
+        if has_two and name == FEATURES:
             back = mirror(*there, name=f"{MIRROR}_back")
-            image[name] = layers.Average(name=name)([*here, back])
+            image[name] = layers.Average(name=name, dtype="float32")([*here, back])
             continue
-        layer = type(old).from_config(old.get_config())
+        layer = type(old).from_config(old.get_config() | {"dtype": "float32"})
         image[name] = layer(here if len(here) > 1 else here[0])
-        if name == GREYSCALE:
+        if has_two and name == GREYSCALE:
             mirrored[name] = mirror(image[name], name=MIRROR)
-        elif twice and name.startswith(STAGE):
+        elif twice and name.startswith(STAGE) and isinstance(layer, layers.Identity):
             (mirrored[name],) = there  # Used once: the tap of one side.
         elif twice:
             mirrored[name] = layer(there if len(there) > 1 else there[0])
@@ -274,47 +275,64 @@ def both_sides(model: keras.Model) -> keras.Model:
 
 def looks_at_both_sides(model: keras.Model) -> bool:
     """Whether a model answers for an image and its mirror image together."""
-    return any(layer.name.startswith(MIRROR) for layer in model.layers)
+    return any(map(_mirrors, model.layers))
 
 
 def mirror(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Left and right exchanged, exactly, of `(n, h, w, c)`.
+    """Left and right exchanged, of finite `(n, h, w, c)`.
 
-    By fixed matrices, as no layer of Keras reverses an axis: one reverses the order of strips of
-    equal width, one the columns in each, so that neither is large.
+    By fixed matrices of zeros and ones, as no layer of Keras reverses an axis: one reverses the
+    order of strips of equal width, at most 32, one the columns in each.
     """
     height, width, channels = x.shape[1:]
     strip = max(number for number in range(1, 33) if width % number == 0)
-    if strip < width:
-        strips = layers.Reshape((height, width // strip, strip * channels), name=f"{name}_strips")(
-            x
-        )
-        strips = _reverse(strips, f"{name}_order")
-        columns = layers.Reshape(
-            (height * width // strip, strip, channels), name=f"{name}_columns"
-        )(strips)
-        whole = layers.Reshape((height, width, channels), name=f"{name}_whole")
-        return whole(_reverse(columns, f"{name}_strip"))
-    return _reverse(x, name)
+    if strip == width:
+        return _reverse(x, name)
+
+    def shaped(x: keras.KerasTensor, shape: tuple[int, ...], part: str) -> keras.KerasTensor:
+        return layers.Reshape(shape, name=f"{name}_{part}", dtype="float32")(x)
+
+    strips = shaped(x, (height, width // strip, strip * channels), "strips")
+    ordered = _reverse(strips, f"{name}_order")
+    columns = shaped(ordered, (height * width // strip, strip, channels), "columns")
+    return shaped(_reverse(columns, f"{name}_strip"), (height, width, channels), "whole")
 
 
 def _reverse(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     width = x.shape[2]
-    layer = layers.EinsumDense("nhwc,wv->nhvc", x.shape[1:], trainable=False, name=name)
+    layer = layers.EinsumDense(
+        "nhwc,wv->nhvc", x.shape[1:], trainable=False, name=name, dtype="float32"
+    )
     reversed_ = layer(x)
     layer.set_weights([np.eye(width, dtype="float32")[::-1]])
     return reversed_
 
 
+def count_params(model: keras.Model) -> int:
+    """Numbers in the weights; the matrices that mirror are none of them."""
+    return sum(layer.count_params() for layer in model.layers if not _mirrors(layer))
+
+
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy the weights of a network to another one of the same layers, of one side or both.
 
+    Layers belong together by name, or, as Keras makes some names up, by their order.
+
     Raises:
-        ValueError: a layer of `source` is not in `target`, or has another shape there.
+        ValueError: the networks differ.
     """
-    for layer in source.layers:
-        if not layer.name.startswith(MIRROR):
-            target.get_layer(layer.name).set_weights(layer.get_weights())
+    sources, targets = (
+        {layer.name: layer for layer in model.layers if layer.weights and not _mirrors(layer)}
+        for model in (source, target)
+    )
+    if sources.keys() == targets.keys():
+        targets = {name: targets[name] for name in sources}
+    for one, other in zip(sources.values(), targets.values(), strict=True):
+        other.set_weights(one.get_weights())
+
+
+def _mirrors(layer: keras.layers.Layer) -> bool:
+    return layer.name.startswith(MIRROR)
 
 
 def calls(model: keras.Model) -> list[tuple[str, int, list[tuple[str, int]]]]:

@@ -133,8 +133,49 @@ def test_both_sides_share_their_weights_and_are_not_doubled_again():
     assert models.looks_at_both_sides(both) and not models.looks_at_both_sides(one)
     assert models.both_sides(both) is both
     assert models.trunk_depth_layers(both) == models.trunk_depth_layers(one)
-    baseline = models.build("baseline", SIZE, 3)
-    assert models.both_sides(baseline) is baseline
+    assert models.count_params(both) == models.count_params(one) == one.count_params()
+
+
+def test_a_network_without_maps_keeps_its_one_side_and_is_copied(films):
+    one = models.build("baseline", SIZE, 3)
+    one.compile(optimizer="adam", loss="mse")
+    copy = models.both_sides(one)
+    assert getattr(copy, "optimizer", None) is None and not models.looks_at_both_sides(copy)
+    expected = one.predict(rgb(films), verbose=0)
+    np.testing.assert_allclose(copy.predict(rgb(films), verbose=0), expected, atol=1e-6)
+    export.scale_logits(copy, 2.0)
+    np.testing.assert_array_equal(one.predict(rgb(films), verbose=0), expected)
+
+
+def test_what_was_trained_in_half_precision_is_released_in_single(films, tmp_path):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        one = shaken("compact")
+        models.freeze(one, 3)
+        both = models.both_sides(one)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert {layer.dtype_policy.name for layer in both.layers[1:]} == {"float32"}
+    frozen = [[layer.name for layer in m.layers if not layer.trainable] for m in (one, both)]
+    assert frozen[0] == [name for name in frozen[1] if not name.startswith(models.MIRROR)]
+    export.round_weights(both)
+    export.save_litert(both, tmp_path / release.LITERT)
+    release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(tmp_path)
+    served = [list(a.probabilities.values()) for a in Classifier(tmp_path).predict_batch(films)]
+    np.testing.assert_allclose(served, both.predict(rgb(films), verbose=0), atol=1e-3)
+
+
+def test_a_layer_that_does_something_is_used_for_both_sides_whatever_its_name(films):
+    inputs = keras.layers.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Conv2D(4, 5, strides=4, activation="relu", name="stage1")(
+        models.greyscale(inputs)
+    )
+    x = keras.layers.Identity(name=models.FEATURES)(x)
+    one = keras.Model(inputs, models.head(x, 3, 0.0))
+    both, logits = models.both_sides(one), lambda x: np.log(one.predict(x, verbose=0))
+    mean = (logits(rgb(films)) + logits(rgb(films)[:, :, ::-1])) / 2
+    expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(both.predict(rgb(films), verbose=0), expected, atol=1e-5)
 
 
 def test_calls_come_after_what_they_take():
@@ -183,9 +224,10 @@ def test_the_saved_model_is_revived_by_the_previous_generation_of_keras(exported
 
 @pytest.mark.parametrize("arch", ["MobileNetV2", "baseline"])
 def test_other_networks_have_a_twin_of_the_previous_generation_too(arch, films):
-    model = models.both_sides(models.build(arch, SIZE, 3))
+    model = models.both_sides(shaken(arch))
     twin = export.to_tf_keras(model)
     expected = model(rgb(films)).numpy()
+    assert expected.std(axis=0).max() > 1e-3, "the images must not all get the same answer"
     np.testing.assert_allclose(twin(rgb(films).astype("float32")), expected, atol=1e-4)
 
 
@@ -307,8 +349,22 @@ def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films, name, sid
     np.testing.assert_allclose(again(rgb(films)), model(rgb(films)), atol=1e-6)
 
 
-def test_a_keras_file_of_another_network_is_one_sentence(tmp_path):
-    models.build("baseline", SIZE, 3).save(tmp_path / "w.keras")
+def test_a_keras_file_fits_though_its_layers_have_other_names(tmp_path):
+    names = [layer.name for layer in models.build("DenseNet121", SIZE, 3).layers]
+    model = models.build("DenseNet121", SIZE, 3)
+    assert names != [layer.name for layer in model.layers]
+    model.save(tmp_path / "w.keras")
+    again = models.build("DenseNet121", SIZE, 3, str(tmp_path / "w.keras"))
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("cut", ["pool", "block6_add"])
+def test_a_keras_file_of_another_network_is_one_sentence(tmp_path, cut):
+    whole = models.build("compact", SIZE, 3)
+    x = whole.get_layer(cut).output
+    other = models.build("baseline", SIZE, 3) if cut == "pool" else keras.Model(whole.inputs, x)
+    other.save(tmp_path / "w.keras")
     with pytest.raises(UserError, match=r"w\.keras: the file does not fit --arch compact"):
         models.build("compact", SIZE, 3, str(tmp_path / "w.keras"))
 
