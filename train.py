@@ -271,6 +271,7 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
             raise UserError(
                 f"--data changed while {run} was trained; go on with --resume when it is as it was"
             )
+        splits.clear()  # Both sizes at once may not fit into memory.
         splits = data.load(args.data, args.size, leave_out=args.leave_out)
     if history:
         checkpoint.use_best(run, model)

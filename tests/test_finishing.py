@@ -1,9 +1,12 @@
 """What a release is given after training: the rule for "not sure"."""
 
+import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from aihealth import data, finishing, leave_out
+from aihealth import data, finishing, leave_out, models
+from aihealth.ood import FeatureDistance
 from tests.releases import CLASSES, lively_model
 
 
@@ -63,3 +66,29 @@ def test_images_are_changed_beside_those_of_other_classes_and_answers_keep_their
     neighbours = [labels[rows] for rows in batches]
     assert all((a != np.roll(a, 1)).mean() > 0.4 for a in neighbours)
     assert not np.array_equal(batches[0], batches[len(batches) // finishing.PERTURBATIONS])
+
+
+def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 64, 64)).astype(np.uint8)
+    sources, groups = np.full(6, "harbour"), np.arange(6).astype(str)
+    images = data.Images(pixels, np.arange(6) % 3, list(CLASSES), sources, groups)
+    x = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
+    model, given = models.both_sides(lively_model(x)), []
+    fit = FeatureDistance.fit
+
+    def watched(features, cells):
+        given.append((features, cells))
+        return fit(features, cells)
+
+    monkeypatch.setattr(FeatureDistance, "fit", watched)
+    distance, threshold = finishing.fit_distance(model, images, images)
+    ((features, cells),) = given
+    assert cells.tolist() == images.cells().tolist() * 2
+    taps = [model.get_layer(name).output for name in models.trunk_depth_layers(model)]
+    mirrored = keras.Model(model.inputs, taps).predict(x[:, :, ::-1], verbose=0)
+    for depth, one in zip(features, mirrored, strict=True):
+        assert len(depth) == 12
+        np.testing.assert_allclose(depth[6:], one.mean(axis=(1, 2)), atol=1e-4)
+    assert not np.allclose(features[0][:6], features[0][6:], atol=1e-4)
+    seen = distance.score(np.concatenate(features, axis=1))
+    assert threshold == pytest.approx(np.quantile(seen, 0.99) * finishing.OOD_ROOM, abs=1e-3)
