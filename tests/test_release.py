@@ -39,7 +39,7 @@ def test_it_says_what_it_was_trained_on_and_names_no_folder():
     config = release.ReleaseConfig.load(FOLDER)
     assert config.sources == ["aihealth", "bimcv", "nih", "rsna"] and not config.drawn_data
     found = json.loads((FOLDER / release.PROVENANCE).read_text())
-    assert found["parameters"] <= 1_000_000
+    assert found["parameters"] <= 1_000_000 and found["both_sides"]
     assert not [word for word in found["command"].split() if word.startswith("/")]
 
 
