@@ -8,6 +8,7 @@ import pytest
 
 from aihealth import Classifier, card, release
 from data_prep.other_images import KINDS, draw_non_radiograph
+from data_prep.radiographs import draw_radiograph
 
 FOLDER = Path(__file__).resolve().parent.parent / "release"
 
@@ -41,6 +42,16 @@ def test_it_says_what_it_was_trained_on_and_names_no_folder():
     found = json.loads((FOLDER / release.PROVENANCE).read_text())
     assert found["parameters"] <= 1_000_000 and found["both_sides"]
     assert not [word for word in found["command"].split() if word.startswith("/")]
+
+
+def test_an_image_and_its_mirror_image_get_one_answer():
+    classifier = Classifier(FOLDER)
+    film = draw_radiograph(np.random.default_rng(5), "Covid", size=160)
+    film[:, :60] //= 2
+    one, other = (classifier.outputs(pixels) for pixels in (film, film[:, ::-1]))
+    assert np.abs(one["features"] - other["features"]).max() > 0.05, "the sides look alike"
+    np.testing.assert_allclose(one["probabilities"], other["probabilities"], atol=1e-5)
+    np.testing.assert_allclose(one["heatmaps"], other["heatmaps"][..., ::-1], atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
