@@ -148,9 +148,8 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         model = models.build(args.arch, args.size, len(classes), args.weights)
         models.freeze(model, args.freeze)
         if args.arch not in models.ARCHITECTURES:
-            export.to_tf_keras(
-                models.both_sides(model)
-            )  # An architecture that cannot be released is refused now.
+            # An architecture that cannot be released is refused now.
+            export.to_tf_keras(models.both_sides(model))
         model.compile(
             optimizer=training.optimizer(
                 args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch
