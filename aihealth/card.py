@@ -23,6 +23,10 @@ FIGURE_CAPTIONS = {
     "roc.png": "ROC curve of each class",
     "reliability.png": "Reliability: confidence against accuracy",
     "risk_coverage.png": "Share of errors against share of images answered",
+    "left_out_reliability.png": "At sources left out: confidence against accuracy",
+    "left_out_risk_coverage.png": (
+        "At sources left out: share of errors against share of images answered"
+    ),
     "training_curves.png": "Loss and accuracy over the epochs",
 }
 

@@ -21,6 +21,7 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 _INK, _GRID = "#333333", "#DDDDDD"
 _DPI = 130
+_LEAST = 10  # images in a bin of one source among several; fewer make a point of no meaning
 
 
 def write_all(
@@ -53,6 +54,51 @@ def write_all(
         "risk_coverage": risk_coverage_figure(y_true, probabilities, dataset),
     }
     return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def write_left_out(
+    folder: str | Path, y_true: np.ndarray, probabilities: np.ndarray, sources: np.ndarray
+) -> list[Path]:
+    """Draw how far answers can be trusted at sources that training left out, a line for each.
+
+    Args:
+        folder: created where it does not exist.
+        y_true: (n,) integer class indices.
+        probabilities: (n, C), each row by a model that was trained without its source.
+        sources: (n,) names.
+
+    Returns:
+        The PNG files written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    about, wide = ("sources left out", len(y_true)), (7.2, 4.7)
+    reliability, ours = _axes("Reliability", *about, wide)
+    errors, theirs = _axes("Errors when the least certain are left out", *about, wide)
+    ours.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+    for index, source in enumerate(np.unique(sources)):
+        here = sources == source
+        y, p = y_true[here], probabilities[here]
+        confidence, accuracy, counts = _reliability(y, p)
+        enough = counts >= _LEAST
+        label = f"{source} (ECE {expected_calibration_error(p, y):.3f})"
+        ours.plot(confidence[enough], accuracy[enough], marker="o", markersize=5, label=label,
+                  **_line(index))  # fmt: skip
+        theirs.plot(*_risk_coverage(y, p), label=str(source), **_line(index))
+    ours.set(xlabel="confidence of the most probable class", ylabel="accuracy")
+    _unit_square(ours)
+    theirs.set(
+        xlabel="coverage (share of images answered)",
+        ylabel="risk (share of errors among them)",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    for axes in (ours, theirs):
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=10.5, frameon=False)
+    return [
+        save(reliability, folder / "left_out_reliability.png"),
+        save(errors, folder / "left_out_risk_coverage.png"),
+    ]
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -118,13 +164,8 @@ def roc_figure(
 
 def reliability_figure(y_true: np.ndarray, probabilities: np.ndarray, dataset: str) -> Figure:
     """Accuracy against confidence of the most probable class, and how often each occurs."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == y_true
-    column = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
-    counts = np.bincount(column, minlength=ECE_BINS)
+    mean_confidence, accuracy, counts = _reliability(y_true, probabilities)
     filled = counts > 0
-    mean_confidence = np.bincount(column, confidence, ECE_BINS)[filled] / counts[filled]
-    accuracy = np.bincount(column, correct, ECE_BINS)[filled] / counts[filled]
     error = expected_calibration_error(probabilities, y_true)
 
     figure, axes = _axes("Reliability", dataset, len(y_true))
@@ -134,7 +175,8 @@ def reliability_figure(y_true: np.ndarray, probabilities: np.ndarray, dataset: s
     axes.bar(edges, share, width, align="edge", color="#BBD7EA", label="share of images")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="perfect")
     label = f"accuracy (ECE {error:.3f})"
-    axes.plot(mean_confidence, accuracy, marker="o", markersize=5, label=label, **_line(0))
+    axes.plot(mean_confidence[filled], accuracy[filled], marker="o", markersize=5, label=label,
+              **_line(0))  # fmt: skip
     axes.set(xlabel="confidence of the most probable class", ylabel="accuracy")
     _unit_square(axes)
     _legend(axes, "best")
@@ -143,17 +185,14 @@ def reliability_figure(y_true: np.ndarray, probabilities: np.ndarray, dataset: s
 
 def risk_coverage_figure(y_true: np.ndarray, probabilities: np.ndarray, dataset: str) -> Figure:
     """Share of errors among what is answered, for every share of images answered."""
-    correct = probabilities.argmax(axis=1) == y_true
-    coverage, risk = risk_coverage(probabilities.max(axis=1), correct)
+    coverage, risk = _risk_coverage(y_true, probabilities)
     figure, axes = _axes("Errors when the least certain are left out", dataset, len(y_true))
-    # The first few samples decide alone whether the curve starts at 0 or at 1: left out.
-    shown = coverage >= min(0.05, coverage[-1])
-    axes.plot(coverage[shown], risk[shown], **_line(0))
+    axes.plot(coverage, risk, **_line(0))
     axes.set(
         xlabel="coverage (share of images answered)",
         ylabel="risk (share of errors among them)",
         xlim=(0, 1),
-        ylim=(0, max(0.05, float(risk[shown].max()) * 1.1)),
+        ylim=(0, max(0.05, float(risk.max()) * 1.1)),
     )
     return figure
 
@@ -183,6 +222,30 @@ def training_figure(history: dict[str, Sequence[float]], dataset: str = "") -> F
         _plain(axes)
         _legend(axes, "best")
     return figure
+
+
+# === Curves ===
+
+
+def _reliability(
+    y_true: np.ndarray, probabilities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean confidence, accuracy and number of images of each bin; 0 where there are none."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == y_true
+    column = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    counts = np.bincount(column, minlength=ECE_BINS)
+    some = np.maximum(counts, 1)
+    mean_confidence = np.bincount(column, confidence, ECE_BINS) / some
+    return mean_confidence, np.bincount(column, correct, ECE_BINS) / some, counts
+
+
+def _risk_coverage(y_true: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage and risk; without the few samples that alone decide whether it starts at 0 or 1."""
+    correct = probabilities.argmax(axis=1) == y_true
+    coverage, risk = risk_coverage(probabilities.max(axis=1), correct)
+    shown = coverage >= min(0.05, coverage[-1])
+    return coverage[shown], risk[shown]
 
 
 # === Looks ===

@@ -103,6 +103,7 @@ def write_release(
         blocks[f"left_out_{source}"] = measure(part, splits["left_out"], f"{source}, left out")
     if unseen is not None:
         blocks[leave_out.BLOCK] = leave_out.measure(unseen)
+        leave_out.draw(unseen, part / release.FIGURES)
     release.write_json(part / release.METRICS, {**blocks, "calibration": calibration})
     release.write_json(part / release.HISTORY, history)
     if history:

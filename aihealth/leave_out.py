@@ -121,7 +121,7 @@ def leave_out(
 
     Args:
         data: as for `train.py --data`.
-        out: folder for one run per source, `left_out.npz` and `metrics.json`.
+        out: folder for one run per source, `left_out.npz`, `metrics.json` and figures.
         sources: which to leave out; all by default.
         options: more options of `train.py`, the same for each run.
 
@@ -155,6 +155,7 @@ def leave_out(
     answers.save(folder / ANSWERS)
     block = measure(answers)
     release.write_json(folder / release.METRICS, {BLOCK: block})
+    draw(answers, folder / release.FIGURES)
     return block
 
 
@@ -324,8 +325,7 @@ def measure(answers: Answers) -> dict[str, Any]:
         both per source, `ece_of_sources` (see `calibration.mean_calibration_error`), and the
         `recipe` of the models where it is known.
     """
-    if answers.temperatures is None or answers.thresholds is None:
-        answers = with_rules(answers, {})
+    answers = _ruled(answers)
     as_they_are = answers.probabilities()
     probability = answers.probabilities(answers.temperatures[:, None])
     abstained = (probability.max(1) < answers.thresholds) & ~answers.rejected
@@ -351,3 +351,18 @@ def measure(answers: Answers) -> dict[str, Any]:
         probability, answers.labels, answers.sources, groups
     )
     return block | ({"recipe": answers.recipe} if answers.recipe else {})
+
+
+def draw(answers: Answers, folder: Path) -> list[Path]:
+    """Draw reliability and errors against coverage of each source; returns the PNG files."""
+    from aihealth import figures
+
+    answers = _ruled(answers)
+    given = answers.probabilities(answers.temperatures[:, None])
+    return figures.write_left_out(folder, answers.labels, given, answers.sources)
+
+
+def _ruled(answers: Answers) -> Answers:
+    """With temperature and threshold of each fold, where nobody has chosen them yet."""
+    known = answers.temperatures is not None and answers.thresholds is not None
+    return answers if known else with_rules(answers, {})

@@ -188,6 +188,7 @@ def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp
     made = run(*command)
     assert made.returncode == 0, made.stderr
     assert source not in release.ReleaseConfig.load(out / source / "release").sources
+    assert (out / "figures" / "left_out_reliability.png").is_file()
     block = json.loads((out / "metrics.json").read_text())["left_out"]
     rows = [json.loads(line) for line in (prepared / "manifest.jsonl").read_text().splitlines()]
     count = sum(row["source"] == source for row in rows)

@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from aihealth import bootstrap, figures
+from aihealth.calibration import expected_calibration_error
 from aihealth.metrics import evaluate_predictions, paired_bootstrap_difference
 from tests.samples import CLASSES, sample
 
@@ -215,6 +216,25 @@ def test_figures_are_small_and_the_same_every_time(tmp_path):
 def test_figures_can_be_drawn_when_a_class_is_absent(tmp_path):
     y = np.zeros(10, int)
     assert len(figures.write_all(tmp_path, y, one_hot(y), CLASSES, dataset="one class")) == 4
+
+
+def test_what_is_left_out_has_a_line_for_each_source(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.update({path.name: figure}))
+    y, p = sample(600)
+    sources = np.repeat(["north", "south"], 300)
+    figures.write_left_out(tmp_path, y, p, sources)
+    reliability, errors = (
+        drawn[f"left_out_{name}.png"].axes[0] for name in ("reliability", "risk_coverage")
+    )
+    legend = [text.get_text() for text in reliability.get_legend().get_texts()]
+    expected = expected_calibration_error(p[:300], y[:300])
+    assert legend[0] == f"north (ECE {expected:.3f})" and legend[1].startswith("south")
+    for line, source in zip(errors.lines, ("north", "south"), strict=True):
+        here = sources == source
+        assert line.get_label() == source
+        wrong = (p[here].argmax(1) != y[here]).mean()
+        assert line.get_data()[1][-1] == pytest.approx(wrong)
 
 
 @pytest.mark.parametrize(
