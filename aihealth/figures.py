@@ -73,27 +73,27 @@ def write_left_out(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     about, wide = ("sources left out", len(y_true)), (7.2, 4.7)
-    reliability, ours = _axes("Reliability", *about, wide)
-    errors, theirs = _axes("Errors when the least certain are left out", *about, wide)
-    ours.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+    reliability, agreement = _axes("Reliability", *about, wide)
+    errors, risk = _axes("Errors when the least certain are left out", *about, wide)
+    agreement.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
     for index, source in enumerate(np.unique(sources)):
         here = sources == source
         y, p = y_true[here], probabilities[here]
         confidence, accuracy, counts = _reliability(y, p)
         enough = counts >= _LEAST
         label = f"{source} (ECE {expected_calibration_error(p, y):.3f})"
-        ours.plot(confidence[enough], accuracy[enough], marker="o", markersize=5, label=label,
-                  **_line(index))  # fmt: skip
-        theirs.plot(*_risk_coverage(y, p), label=str(source), **_line(index))
-    ours.set(xlabel="confidence of the most probable class", ylabel="accuracy")
-    _unit_square(ours)
-    theirs.set(
+        points = confidence[enough], accuracy[enough]
+        agreement.plot(*points, marker="o", markersize=5, label=label, **_line(index))
+        risk.plot(*_risk_coverage(y, p), label=str(source), **_line(index))
+    agreement.set(xlabel="confidence of the most probable class", ylabel="accuracy")
+    _unit_square(agreement)
+    risk.set(
         xlabel="coverage (share of images answered)",
         ylabel="risk (share of errors among them)",
         xlim=(0, 1),
         ylim=(0, 1),
     )
-    for axes in (ours, theirs):
+    for axes in (agreement, risk):
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=10.5, frameon=False)
     return [
         save(reliability, folder / "left_out_reliability.png"),
