@@ -218,6 +218,10 @@ REASONS_FR = {
     "seule la première a été utilisée.",
     r"The file says that this is a lateral film: the answer means nothing\.": "Le fichier dit que "
     "c’est un cliché de profil : la réponse ne veut rien dire.",
+    r"This image is like the training images only when it is smoothed, as noisy or strongly "
+    r"compressed ones are: the answer is less certain\.": "Cette image ne ressemble aux images "
+    "d’entraînement qu’une fois lissée, comme une image bruitée ou fortement comprimée : la "
+    "réponse est moins certaine.",
     r"The two halves of this image differ more than in frontal films: if it is a lateral film, "
     r"the answer means nothing\.": "Les deux moitiés de cette image diffèrent plus que sur un "
     "cliché de face : si c’est un profil, la réponse ne veut rien dire.",

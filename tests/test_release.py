@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aihealth import Classifier, card, release
+from aihealth import Classifier, card, processing, release
+from aihealth.classifier import SMOOTHED
 from data_prep.other_images import KINDS, draw_non_radiograph
 from data_prep.radiographs import draw_radiograph
 
@@ -61,3 +62,17 @@ def test_it_turns_away_what_is_no_chest_radiograph(kind):
     answers = [classifier.predict(draw_non_radiograph(rng, kind, 256)) for _ in range(5)]
     assert not any(answer.is_chest_radiograph for answer in answers)
     assert all(answer.label is None for answer in answers)
+
+
+def test_a_noisy_film_gets_a_second_look_and_a_warning():
+    classifier = Classifier(FOLDER)
+    threshold = classifier.config.ood_threshold
+    for seed, name in enumerate(classifier.classes):
+        film = draw_radiograph(np.random.default_rng(seed), name, size=160)
+        assert classifier.predict(film).warning is None
+        noisy = processing.add_noise(film)
+        as_it_is = classifier.outputs(noisy)["features"][None]
+        assert classifier._distance.score(as_it_is)[0] > threshold, "no second look is needed"
+        answer = classifier.predict(noisy)
+        assert answer.is_chest_radiograph and answer.ood_score <= threshold
+        assert answer.warning == SMOOTHED

@@ -82,6 +82,7 @@ def test_the_language_is_the_browsers_first(header, language):
         batch.TOO_LARGE,
         batch.TOO_MANY_ENTRIES,
         classifier.LATERAL,
+        classifier.SMOOTHED,
         images.SEVERAL_FRAMES,
         DicomImage(ANSWER.pixels, 3, True).warning,
     ],
