@@ -81,9 +81,9 @@ def evaluate(
     labels = np.array([sample.label for sample in read])
     name = title(data, split)
     block = block_of(
+        classifier,
         answers,
         labels,
-        classifier.classes,
         groups=[sample.group for sample in read],
         sources=[sample.source for sample in read],
         dataset=name,
@@ -148,25 +148,39 @@ def answer_all(
 
 
 def block_of(
+    classifier: Classifier,
     answers: Sequence[Prediction],
     labels: np.ndarray,
-    classes: Sequence[str],
     *,
     groups: Sequence[str] | np.ndarray,
     sources: Sequence[str] | np.ndarray,
     dataset: str,
 ) -> dict[str, Any]:
-    """A block of `metrics.json` from what a classifier answered, see `evaluate_predictions`."""
-    return evaluate_predictions(
+    """A block of `metrics.json` from what a classifier answered, see `evaluate_predictions`.
+
+    With `shift`, for all images and for each source: `n`, `value`, `limit` and `noticed` of
+    `Classifier.shift`, or None.
+    """
+    block = evaluate_predictions(
         labels,
         probability_matrix(answers),
-        classes,
+        classifier.classes,
         groups=groups,
         sources=sources,
         rejected=np.array([not answer.is_chest_radiograph for answer in answers]),
         abstained=np.array([answer.abstained for answer in answers]),
         dataset=dataset,
     )
+    block["shift"] = _shift(classifier, answers)
+    for source, figures in block.get("per_source", {}).items():
+        own = [answer for answer, name in zip(answers, sources, strict=True) if name == source]
+        figures["shift"] = _shift(classifier, own)
+    return block
+
+
+def _shift(classifier: Classifier, answers: Sequence[Prediction]) -> dict[str, Any] | None:
+    shift = classifier.shift(answers)
+    return dataclasses.asdict(shift) | {"noticed": shift.noticed} if shift else None
 
 
 def probability_matrix(answers: Iterable[Prediction]) -> np.ndarray:
@@ -328,7 +342,17 @@ def _indices(labels: Iterable[str], classes: Sequence[str], data: str) -> dict[s
 def render(block: dict[str, Any]) -> str:
     """Show a block: one line for all images, one per source."""
     classes = block["confusion"]["classes"]
-    header = ["", "images", "balanced", "accuracy", *classes, "ECE", "not sure", "turned away"]
+    header = [
+        "",
+        "images",
+        "balanced",
+        "accuracy",
+        *classes,
+        "ECE",
+        "not sure",
+        "turned away",
+        "shift",
+    ]
     lines = {"all": block, "answered only": block["answered"], **block.get("per_source", {})}
     rows = [
         [
@@ -338,6 +362,7 @@ def render(block: dict[str, Any]) -> str:
             *(_percent(figures["recall"][label]) for label in classes),
             "-" if figures["ece"] is None else f"{figures['ece']:.3f}",
             *(_percent(figures[key]) for key in ("abstained", "rejected")),
+            _shown_shift(figures.get("shift")),
         ]
         for name, figures in lines.items()
     ]
@@ -346,11 +371,21 @@ def render(block: dict[str, Any]) -> str:
     bounds = block["intervals"]["balanced_accuracy"]
     if bounds:
         text += f"\nbalanced accuracy, 95% interval: {bounds[0]:.1%} to {bounds[1]:.1%}"
+    shifts = [figures["shift"] for figures in lines.values() if figures.get("shift")]
+    if any(shift["noticed"] for shift in shifts):
+        text += (
+            f"\n* images of known hospitals, taken together, stay below {shifts[0]['limit']:.2f}: "
+            "these come from elsewhere"
+        )
     if block["unreadable"]:
         text += f"\n{len(block['unreadable'])} files could not be read:"
         first = block["unreadable"][:10]
         text += "".join(f"\n  {json.dumps(row['file'])}: {row['error']}" for row in first)
     return text
+
+
+def _shown_shift(shift: dict[str, Any] | None) -> str:
+    return f"{shift['value']:.2f}{'*' if shift['noticed'] else ''}" if shift else "-"
 
 
 def _percent(share: float | None) -> str:

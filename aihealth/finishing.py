@@ -81,7 +81,7 @@ def write_release(
     threshold, rule = leave_out.abstention(changed, unseen, temperature)
     calibration = scale(model, validation, temperature)
     export.round_weights(model)
-    distance, ood_threshold = fit_distance(model, train, validation)
+    distance, ood_threshold, shift_limit = fit_distance(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
         classes=train.classes,
@@ -94,6 +94,7 @@ def write_release(
         abstain_rule=rule,
         ood_threshold=ood_threshold,
         lateral_threshold=lateral_threshold(train),
+        shift_limit=shift_limit,
     ).save(part)
     export.export_model(model, part)
 
@@ -221,11 +222,14 @@ def scale(model: keras.Model, validation: Images, temperature: float) -> dict[st
 
 def fit_distance(
     model: keras.Model, train: Images, validation: Images
-) -> tuple[FeatureDistance, float]:
-    """Fit the out-of-distribution score on training images, its threshold on validation images.
+) -> tuple[FeatureDistance, float, float | None]:
+    """Fit the out-of-distribution score on training images, its limits on validation images.
 
     On all of them and their mirror images, which are as much chest radiographs: with few validation
     images, the farthest of 99 in 100 is a matter of luck.
+
+    Returns:
+        The distance, the score above which an image is turned away, and the limit of `shift`.
     """
     names = models.trunk_depth_layers(model)
     taps = keras.Model(model.inputs, [_mean(model.get_layer(name).output) for name in names])
@@ -237,8 +241,10 @@ def fit_distance(
         return [np.concatenate(depth) for depth in zip(*given, strict=True)]
 
     distance = FeatureDistance.fit(features(train), np.tile(train.cells(), 2))
-    seen = distance.score(np.concatenate(features(validation), axis=1))
-    return distance, round(float(np.quantile(seen, 0.99)) * OOD_ROOM, 4)
+    held_out = np.concatenate(features(validation), axis=1)
+    threshold = round(float(np.quantile(distance.score(held_out), 0.99)) * OOD_ROOM, 4)
+    as_they_are = held_out[: len(validation)]
+    return distance, threshold, distance.shift_limit(as_they_are, validation.sources)
 
 
 def lateral_threshold(train: Images) -> float:
@@ -268,9 +274,9 @@ def measure(folder: Path, split: Images, name: str, *, draw: bool = False) -> di
             folder / release.FIGURES, split.labels, given, split.classes, dataset=name
         )
     return block_of(
+        classifier,
         answers,
         split.labels,
-        split.classes,
         groups=split.groups,
         sources=split.sources,
         dataset=name,

@@ -1,9 +1,12 @@
 """`python -m aihealth predict`: a row for each file, as a table, CSV, JSON or Parquet."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
+import random
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,9 @@ def predict(
 ) -> int:
     """Answer for images and write the rows as they come, in the order of `archive.parts`.
 
-    The rows are the same whatever the engine. Memory does not grow with their number.
+    The rows are the same whatever the engine. Memory does not grow with their number. Where the
+    images as a whole come from elsewhere than the training data, the standard error says so (with
+    the local engine).
 
     Args:
         model: release folder or repo id.
@@ -62,6 +67,7 @@ def predict(
         raise UserError("--heatmaps needs --engine local: leave one of the two out")
     classifier = Classifier.from_pretrained(model, revision=revision, num_threads=1)
     maps = _Heatmaps(heatmaps) if heatmaps else None
+    sample = _Sample()
     total = failed = 0
     with contextlib.ExitStack() as stack:
         writers: list[answers.Writer] = []
@@ -82,7 +88,7 @@ def predict(
 
             rows = ray_engine.rows(model, classifier.revision, inputs, workers)
         else:
-            rows = _rows(classifier, inputs, maps)
+            rows = _rows(classifier, inputs, maps, sample)
         for row in stack.enter_context(contextlib.closing(rows)):
             total += 1
             failed += row["error"] is not None
@@ -92,16 +98,44 @@ def predict(
             raise UserError(f"{', '.join(inputs)} has no images in it (PNG, JPEG, DICOM, ...)")
         for writer in writers:
             writer.end()
+    shift = classifier.shift(sample.answers)
+    if shift and shift.warning:
+        print(shift.warning, file=sys.stderr)
     return failed
 
 
 def _rows(
-    classifier: Classifier, inputs: Sequence[str], maps: "_Heatmaps | None"
+    classifier: Classifier, inputs: Sequence[str], maps: "_Heatmaps | None", sample: "_Sample"
 ) -> Iterator[dict[str, Any]]:
     items = (item for part in parts(inputs) for item in part.items())
-    see = maps.write if maps else None
+
+    def see(file: str, prediction: Prediction) -> None:
+        sample.add(prediction)
+        if maps:
+            maps.write(file, prediction)
+
     found = in_order(lambda item: answers.answer(classifier, item, see), items, "predicting")
     return (row for row in found if row is not None)
+
+
+class _Sample:
+    """As many answers as show where the images come from, of however many (Vitter, 1985)."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self.answers: list[Prediction] = []
+        self._size, self._count = size, 0
+        self._random, self._lock = random.Random(0), threading.Lock()
+
+    def add(self, prediction: Prediction) -> None:
+        if not prediction.is_chest_radiograph:
+            return
+        slim = dataclasses.replace(prediction, heatmaps=None, pixels=None)
+        with self._lock:
+            self._count += 1
+            if len(self.answers) < self._size:
+                self.answers.append(slim)
+            elif (place := self._random.randrange(self._count)) < self._size:
+                self.answers[place] = slim
 
 
 class _Heatmaps:

@@ -89,7 +89,10 @@ class Answers:
             desc=texts.say("reading", language),
             unit="images",  # in both languages
         )
-        return render.table(list(steps), self._served.classifier.classes, language), None
+        rows, classifier = list(steps), self._served.classifier
+        shift = classifier.shift(row.prediction for row in rows if row.prediction)
+        warning = shift.warning if shift else None
+        return render.table(rows, classifier.classes, language, warning), None
 
     def _film_and_panel(self, path: str | Path, language: str) -> tuple[str, str]:
         try:

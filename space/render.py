@@ -93,8 +93,15 @@ def trust(served: Served, language: str) -> str:
     )
 
 
-def table(rows: list[Row], classes: list[str], language: str) -> str:
-    """The answers of a batch, one row an image, with the CSV as a link."""
+def table(rows: list[Row], classes: list[str], language: str, warning: str | None = None) -> str:
+    """The answers of a batch, one row an image, with the CSV as a link.
+
+    Args:
+        rows: of the images.
+        classes: of the release.
+        language: "en" or "fr".
+        warning: what the reader should know of the images as a whole.
+    """
     shown = [_table_row(row, classes, language) for row in rows]
     states = Counter(row["state"] for row in shown)
     return _fill(
@@ -102,6 +109,7 @@ def table(rows: list[Row], classes: list[str], language: str) -> str:
         language,
         rows=shown,
         classes=classes,
+        warning=texts.reason(warning, language),
         csv=csv_url(rows, classes),
         counts={name: states[name] for name in ("answered", "unsure", "turned_away", "failed")},
     )

@@ -69,6 +69,17 @@ def make_release(folder, centres=(60, 120, 180), **config):
     return write_release(brightness_model(centres), folder, **config)
 
 
+def make_release_of_a_hospital(folder, **config):
+    """As `make_release`, trained in a hospital whose films have grey levels of 120 +- 10."""
+    from aihealth import release
+    from aihealth.ood import FeatureDistance
+
+    make_release(folder, ood_threshold=20.0, shift_limit=0.6, **config)
+    levels = np.random.default_rng(0).normal(120, 10, (300, 1))
+    FeatureDistance.fit([levels], np.zeros(300, int)).save(folder / release.OOD)
+    return folder
+
+
 def write_release(model, folder, **config):
     """Write a whole release of a model into `folder` and return it."""
     from aihealth import card, export, finishing, metrics, release

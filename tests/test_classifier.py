@@ -1,4 +1,5 @@
 import concurrent.futures
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from aihealth import Classifier, release
 from aihealth.errors import UserError
 from aihealth.images import mirror_correlation
 from aihealth.ood import FeatureDistance
-from tests.releases import CLASSES, SIZE, damaged, make_release
+from tests.releases import CLASSES, SIZE, damaged, make_release, make_release_of_a_hospital
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,53 @@ def known_and(*parts):
 def test_a_network_that_learned_nothing_does_not_break_the_distance():
     distance = FeatureDistance.fit([np.ones((50, 4))], np.zeros(50, int))
     assert np.isfinite(distance.score(np.ones((3, 4)))).all()
+
+
+def test_the_shift_is_that_of_the_mean_whatever_the_classes(tmp_path):
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(8, 8))
+
+    def films(count, second_class, shift=0.0):
+        """Features at two depths; `shift` in standard deviations of each feature of the first."""
+        cells = (np.arange(count) < second_class).astype(int)
+        first = (rng.normal(size=(count, 8)) + 6 * cells[:, None] + shift) @ mixing
+        return np.hstack([first, rng.normal(size=(count, 3))]), cells
+
+    known, cells = films(400, 200)
+    distance = FeatureDistance.fit([known[:, :8], known[:, 8:]], cells)
+    for second_class in (0, 30, 300):
+        assert distance.shift(films(300, second_class)[0]) < 0.15
+        # Of two depths one has moved: the root mean square is less by the root of 2.
+        moved = distance.shift(films(300, second_class, 0.8)[0])
+        assert moved == pytest.approx(0.8 / 2**0.5, rel=0.15)
+    sources = np.repeat(["harbour", "north"], 200)
+    limit = distance.shift_limit(known, sources)
+    assert limit == distance.shift_limit(known, sources)
+    few = [distance.shift(films(20, 10)[0]) > limit for _ in range(100)]
+    assert np.mean(few) < 0.15
+    assert all(distance.shift(films(20, 10, 0.8)[0]) > limit for _ in range(50))
+    assert distance.shift_limit(known[:39], sources[:39]) is None
+
+
+def test_films_of_another_hospital_are_noticed_together(tmp_path):
+    classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
+    levels = np.random.default_rng(1).normal(120, 10, 30).round()
+    own = classifier.predict_batch([grey(level) for level in levels])
+    shift = classifier.shift(own)
+    assert shift.n == 30 and not shift.noticed and shift.warning is None
+    others = classifier.predict_batch([grey(level + 15) for level in levels])
+    assert [answer.warning for answer in others] == [None] * 30
+    shift = classifier.shift(others)
+    assert shift.noticed and shift.value == pytest.approx(1.5, abs=0.4)
+    assert "these 30 images differ" in shift.warning
+    assert classifier.shift(others[:19]) is None
+    hands = classifier.predict_batch([np.zeros((SIZE, SIZE), np.uint8)] * 20)
+    far = [dataclasses.replace(answer, is_chest_radiograph=False) for answer in hands]
+    assert classifier.shift(own + far) == classifier.shift(own)
+
+
+def test_a_release_without_a_limit_says_nothing_of_many_images(classifier):
+    assert classifier.shift(classifier.predict_batch([grey(120)] * 25)) is None
 
 
 def test_what_is_far_is_turned_away_with_its_probabilities(folder, tmp_path):

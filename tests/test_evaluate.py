@@ -10,7 +10,13 @@ import push_to_hub
 from aihealth import __main__ as cli
 from aihealth import evaluate
 from aihealth.errors import UserError
-from tests.releases import BRIGHTNESS, grey_image, make_dataset, make_release
+from tests.releases import (
+    BRIGHTNESS,
+    grey_image,
+    make_dataset,
+    make_release,
+    make_release_of_a_hospital,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,23 @@ def test_a_prepared_dataset_is_measured_on_one_split(model, dataset, tmp_path, c
     drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
     assert drawn == ["confusion_matrix.png", "reliability.png", "risk_coverage.png", "roc.png"]
     assert "100.0%" in capsys.readouterr().out
+
+
+def test_sources_that_come_from_elsewhere_are_marked(tmp_path):
+    model = make_release_of_a_hospital(tmp_path / "release")
+    (tmp_path / "films" / "Normal").mkdir(parents=True)
+    for index in range(24):
+        for source, level in (("harbour", 120), ("north", 135)):
+            image = grey_image(level + index % 9 - 4)
+            image.save(tmp_path / "films" / "Normal" / f"{source}_{index}.png")
+    block = evaluate.evaluate(str(model), str(tmp_path / "films"))
+    assert block["shift"]["n"] == 48
+    found = {name: figures["shift"] for name, figures in block["per_source"].items()}
+    assert not found["harbour"]["noticed"] and found["harbour"]["value"] < 0.3
+    assert found["north"]["noticed"] and found["north"]["value"] > 1
+    lines = evaluate.render(block).splitlines()
+    assert [line for line in lines if line.strip().startswith("north") and line.endswith("*")]
+    assert lines[-1].startswith("*") and "0.60" in lines[-1]
 
 
 def test_groups_of_the_manifest_are_kept(model, dataset):

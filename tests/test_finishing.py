@@ -81,7 +81,8 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
         return fit(features, cells)
 
     monkeypatch.setattr(FeatureDistance, "fit", watched)
-    distance, threshold = finishing.fit_distance(model, images, images)
+    distance, threshold, limit = finishing.fit_distance(model, images, images)
+    assert limit is None, "six images tell nothing of where they come from"
     ((features, cells),) = given
     assert cells.tolist() == images.cells().tolist() * 2
     taps = [model.get_layer(name).output for name in models.trunk_depth_layers(model)]

@@ -1,6 +1,7 @@
 """`python -m aihealth predict`, as its users run it."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from aihealth import __main__ as cli
 from aihealth import answers, parallel, predict
 from aihealth.errors import UserError
 from tests.image_files import make_dicom
-from tests.releases import CLASSES, grey_image, make_release
+from tests.releases import CLASSES, grey_image, make_release, make_release_of_a_hospital
 
 ROOT = Path(__file__).parents[1]
 
@@ -226,6 +227,32 @@ def test_unsure_and_turned_away_have_no_label(model, tmp_path):
     assert lines[1].startswith("not sure")
     assert lines[2].startswith("not a chest radiograph")
     assert lines[1].endswith("unsure.png: look")
+
+
+def test_images_of_another_hospital_are_noticed(tmp_path, capsys):
+    model = make_release_of_a_hospital(tmp_path / "release")
+    for folder, level in (("own", 120), ("other", 150)):
+        (tmp_path / folder).mkdir()
+        for index in range(24):
+            image = grey_image(level + index % 9 - 4)
+            image.save(tmp_path / folder / f"{index}.png")
+        cli.main(["predict", "--model", str(model), "--json", str(tmp_path / folder)])
+        given = capsys.readouterr()
+        assert len(json.loads(given.out)) == 24
+        assert ("these 24 images differ" in given.err) == (folder == "other")
+
+
+def test_the_sample_of_many_answers_is_small_and_fair():
+    from tests.space_answers import ANSWER, OTHER
+
+    sample = predict._Sample(size=50)
+    for position in range(1000):
+        sample.add(dataclasses.replace(ANSWER, ood_score=position))
+        sample.add(OTHER)
+    kept = [answer.ood_score for answer in sample.answers]
+    assert len(kept) == len(set(kept)) == 50
+    assert 350 < np.mean(kept) < 650
+    assert all(answer.pixels is None and answer.heatmaps is None for answer in sample.answers)
 
 
 def test_each_image_has_its_own_heatmap_in_the_folders_of_the_image(model, tmp_path, monkeypatch):

@@ -6,16 +6,21 @@ import os
 import subprocess
 import sys
 import time
+import types
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from aihealth import Classifier
 from aihealth.images import MAX_BYTES, ImageError
+from tests.releases import SIZE, make_release_of_a_hospital
 from tests.space_answers import ANSWER, CONFIG, OTHER, UNSURE, one_answer
 from tests.space_app import SPACE, film, png, zip_of
 
-import batch  # isort: skip (space/ is put on the path by tests.space_app)
+import answers  # isort: skip (space/ is put on the path by tests.space_app)
+import batch  # isort: skip
 import privacy  # isort: skip
 import render  # isort: skip
 
@@ -149,6 +154,26 @@ def test_the_table_counts_each_kind_of_answer():
     ]
     html = render.table(rows, CONFIG.classes, "en")
     assert "1 answered, 1 not sure, 1 no chest radiograph, 1 unreadable" in html
+
+
+def test_the_page_says_that_many_films_come_from_elsewhere(tmp_path):
+    classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
+    page = answers.Answers(types.SimpleNamespace(classifier=classifier, problem=None), threads=1)
+    request = types.SimpleNamespace(headers={"accept-language": "en"})
+    for level, told in ((120, False), (150, True)):
+        films = [
+            dict(zip(("orig_name", "path"), write(tmp_path, f"{index}.png", image), strict=True))
+            for index in range(20)
+            if (image := png(np.full((SIZE, SIZE), level + index % 9 - 4, np.uint8)))
+        ]
+        html, _ = page.show_batch(
+            films, request, types.SimpleNamespace(tqdm=lambda rows, **_: rows)
+        )
+        assert ("these 20 images differ" in html) == told
+    html, _ = page.show_batch(
+        films[:19], request, types.SimpleNamespace(tqdm=lambda rows, **_: rows)
+    )
+    assert "images differ" not in html
 
 
 def test_errors_of_reading_are_passed_on():

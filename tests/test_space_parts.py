@@ -83,6 +83,7 @@ def test_the_language_is_the_browsers_first(header, language):
         batch.TOO_MANY_ENTRIES,
         classifier.LATERAL,
         classifier.SMOOTHED,
+        classifier.Shift(25, 0.31, 0.21).warning,
         images.SEVERAL_FRAMES,
         DicomImage(ANSWER.pixels, 3, True).warning,
     ],
