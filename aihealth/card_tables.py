@@ -34,13 +34,13 @@ def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
 
 def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
-    rows, before, temperatures, recipe = [], {}, {}, None
+    rows, before, temperatures, noticed, recipe = [], {}, {}, {}, None
     for name, block in metrics.items():
         if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
             continue
         if "temperatures" in block:  # of `python -m aihealth leave-out`: one row a source
             before, temperatures = block["ece_before"], block["temperatures"]
-            recipe = block.get("recipe")
+            recipe, noticed = block.get("recipe"), block.get("noticed") or {}
             rows += [
                 _left_out_row(source, part, classes) for source, part in block["per_source"].items()
             ]
@@ -68,6 +68,14 @@ def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]
             + ", ".join(f"{value:.3f} ({source})" for source, value in before.items())
             + ". In the last row it is the mean of the sources' own errors: pooled, too sure "
             "at one and too unsure at another would cancel."
+        )
+    if noticed:
+        text += (
+            " No single answer shows that a hospital is new to the model. Twenty of its images, "
+            "taken together, do (`Classifier.shift`; `predict`, `evaluate` and the Space say so): "
+            "noticed in "
+            + ", ".join(f"{share:.0%} ({source})" for source, share in noticed.items())
+            + " of 200 draws."
         )
     return [
         {

@@ -19,6 +19,7 @@ import numpy as np
 from aihealth import calibration, metrics, release
 from aihealth.data import cells
 from aihealth.errors import UserError
+from aihealth.ood import LEAST_FOR_SHIFT, FeatureDistance
 
 ANSWERS = "left_out.npz"
 BLOCK = "left_out"  # of metrics.json
@@ -28,7 +29,7 @@ KNOWN_ABSTAINED = 0.20
 TARGET_ACCURACY = 0.80  # of what is answered at a hospital that was left out
 MAX_ABSTAINED = 0.30
 ROWS = ("logits", "labels", "sources", "groups", "rejected")  # of `Answers`, one row an image
-RULES = ("temperatures", "thresholds")  # the same, where they are known
+RULES = ("temperatures", "thresholds", "noticed")  # the same, where they are known
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
@@ -47,6 +48,8 @@ class Answers:
         temperatures: `(n,)` to divide the logits by, the same for all images of a source; None
             where nobody has chosen them yet.
         thresholds: `(n,)` the probability, 0..1, under which the answer is "not sure"; the same.
+        noticed: `(n,)` how often 20 images of the source, taken together, are noticed to come from
+            elsewhere (`Classifier.shift`), 0..1; the same for all images of a source.
     """
 
     logits: np.ndarray
@@ -58,6 +61,7 @@ class Answers:
     recipe: str = ""
     temperatures: np.ndarray | None = None
     thresholds: np.ndarray | None = None
+    noticed: np.ndarray | None = None
 
     def save(self, path: Path) -> None:
         """Write `left_out.npz`."""
@@ -87,7 +91,11 @@ class Answers:
     @classmethod
     def join(cls, parts: Sequence["Answers"]) -> "Answers":
         """The answers of all folds."""
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ROWS}
+        known = [name for name in RULES if all(getattr(part, name) is not None for part in parts)]
+        arrays = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (*ROWS, *known)
+        }
         recipe = "; ".join(sorted({part.recipe for part in parts} - {""}))
         return cls(**arrays, classes=parts[0].classes, recipe=recipe)
 
@@ -210,8 +218,13 @@ def answers_of(folder: Path, data: Sequence[str], source: str) -> Answers:
 
     classifier = Classifier(folder, num_threads=1)
     images = datasets.load(data, classifier.config.input_size, leave_out=source)["left_out"]
-    given = list(in_order(classifier.predict, images.pixels, f"measuring {source}"))
+    given = [
+        dataclasses.replace(answer, pixels=None, heatmaps=None)
+        for answer in in_order(classifier.predict, images.pixels, f"measuring {source}")
+    ]
     probability = np.maximum(probability_matrix(given), 1e-12)
+    films = [answer.features for answer in given if answer.is_chest_radiograph]
+    share = _noticed(folder, classifier.config.shift_limit, films)
     return Answers(
         np.log(probability) * classifier.config.temperature,
         images.labels,
@@ -220,7 +233,16 @@ def answers_of(folder: Path, data: Sequence[str], source: str) -> Answers:
         np.array([not answer.is_chest_radiograph for answer in given]),
         np.array(images.classes),
         _recipe(folder),
+        noticed=None if share is None else np.full(len(given), share),
     )
+
+
+def _noticed(folder: Path, limit: float | None, films: list[np.ndarray]) -> float | None:
+    """How often a release notices that these features come from elsewhere."""
+    if limit is None or len(films) < LEAST_FOR_SHIFT:
+        return None
+    shifts = FeatureDistance.load(folder / release.OOD).shifts(np.stack(films))
+    return float((shifts > limit).mean())
 
 
 def _recipe(folder: Path) -> str:
@@ -322,19 +344,21 @@ def measure(answers: Answers) -> dict[str, Any]:
 
     Returns:
         A block of `metrics.json`, with `temperatures` and, before any temperature, `ece_before`,
-        both per source, `ece_of_sources` (see `calibration.mean_calibration_error`), and the
-        `recipe` of the models where it is known.
+        both per source, `ece_of_sources` (see `calibration.mean_calibration_error`), and, where
+        they are known, `noticed` per source and the `recipe` of the models.
     """
     answers = _ruled(answers)
     as_they_are = answers.probabilities()
     probability = answers.probabilities(answers.temperatures[:, None])
     abstained = (probability.max(1) < answers.thresholds) & ~answers.rejected
-    temperatures, before = {}, {}
+    temperatures, before, noticed = {}, {}, {}
     for name in sorted(set(answers.sources.tolist())):
         here = answers.sources == name
         error = calibration.expected_calibration_error(as_they_are[here], answers.labels[here])
         before[name] = round(error, 4)
         temperatures[name] = round(float(answers.temperatures[here][0]), 3)
+        if answers.noticed is not None:
+            noticed[name] = round(float(answers.noticed[here][0]), 3)
     groups = np.char.add(np.char.add(answers.sources.astype(str), "/"), answers.groups.astype(str))
     block = metrics.evaluate_predictions(
         answers.labels,
@@ -346,7 +370,7 @@ def measure(answers: Answers) -> dict[str, Any]:
         abstained=abstained,
         dataset="each source by a model trained without it",
     )
-    block |= {"temperatures": temperatures, "ece_before": before}
+    block |= {"temperatures": temperatures, "ece_before": before, "noticed": noticed}
     block["ece_of_sources"] = calibration.mean_calibration_error(
         probability, answers.labels, answers.sources, groups
     )

@@ -22,7 +22,7 @@ from aihealth.errors import UserError
 _TINY = 1e-9
 
 LEAST_FOR_SHIFT = 20  # images
-_DRAWS = 200  # of as many validation images, for the limit
+_DRAWS = 200  # of as many images
 _SEED = 0
 
 
@@ -123,16 +123,22 @@ class FeatureDistance:
         Returns:
             None where no source has twice as many images.
         """
-        rng = np.random.default_rng(_SEED)
-        limits = []
-        for source in np.unique(sources):
-            own = features[sources == source]
-            if len(own) >= 2 * LEAST_FOR_SHIFT:
-                draws = (
-                    rng.choice(len(own), LEAST_FOR_SHIFT, replace=False) for _ in range(_DRAWS)
-                )
-                limits.append(np.quantile([self.shift(own[draw]) for draw in draws], 0.95))
+        limits = [
+            np.quantile(self.shifts(features[sources == source]), 0.95)
+            for source in np.unique(sources)
+            if (sources == source).sum() >= 2 * LEAST_FOR_SHIFT
+        ]
         return round(float(max(limits)), 4) if limits else None
+
+    def shifts(self, features: np.ndarray) -> np.ndarray:
+        """The shift of many draws of `LEAST_FOR_SHIFT` of these images, which are at least as many.
+
+        Returns:
+            `(200,)`, the same at every call.
+        """
+        rng = np.random.default_rng(_SEED)
+        draws = (rng.choice(len(features), LEAST_FOR_SHIFT, replace=False) for _ in range(_DRAWS))
+        return np.array([self.shift(features[draw]) for draw in draws])
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays."""

@@ -109,6 +109,18 @@ def test_a_fold_has_the_rules_that_its_model_would_be_released_with():
     assert block["per_source"]["harbour"]["abstained"] == pytest.approx((surest < threshold).mean())
 
 
+def test_how_often_a_source_is_noticed_is_kept(tmp_path):
+    parts = [
+        dataclasses.replace(answers(4.0, sources=(source,)), noticed=np.full(400, share))
+        for source, share in (("harbour", 0.985), ("valley", 0.4))
+    ]
+    leave_out.with_rules(leave_out.Answers.join(parts), {}).save(tmp_path / "answers.npz")
+    block = leave_out.measure(leave_out.Answers.load(tmp_path / "answers.npz"))
+    assert block["noticed"] == {"harbour": 0.985, "valley": 0.4}
+    one_knows = leave_out.Answers.join([parts[0], answers(4.0, sources=("valley",))])
+    assert one_knows.noticed is None and leave_out.measure(one_knows)["noticed"] == {}
+
+
 def test_saved_answers_are_read_back(tmp_path):
     made = answers(2.0)
     made.save(tmp_path / leave_out.ANSWERS)

@@ -142,6 +142,7 @@ def test_sources_left_out_in_turn_have_a_row_each_and_one_for_all(release, tmp_p
     parts = dict.fromkeys(("harbour", "valley"), metrics["test"]["per_source"]["harbour"])
     block = metrics["test"] | {"dataset": "in turn", "per_source": parts}
     block |= {"temperatures": {"harbour": 2.0, "valley": 3.0}}
+    block |= {"noticed": {"harbour": 1.0, "valley": 0.985}}
     metrics["left_out"] = block | {"ece_before": {"harbour": 0.31, "valley": 0.29}}
     write_json(folder / METRICS, metrics)
     text = card.render(folder, "org/name").content
@@ -149,6 +150,7 @@ def test_sources_left_out_in_turn_have_a_row_each_and_one_for_all(release, tmp_p
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
     assert names[1:4] == ["harbour", "valley", "in turn"]
     assert "0.310 (harbour), 0.290 (valley)" in table
+    assert "noticed in 100% (harbour), 98% (valley) of 200 draws" in table
     check_tables(text)
 
 

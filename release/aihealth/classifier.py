@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from aihealth import images, release
 from aihealth.errors import UserError
-from aihealth.ood import FeatureDistance
+from aihealth.ood import LEAST_FOR_SHIFT, FeatureDistance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Prediction:
         abstained: True when the highest probability is below the release's threshold.
         warning: what the reader should know of this image, or None.
         pixels: uint8 `(h, w)`, the image as decoded, 0 black to 255 white.
+        features: float32 `(d,)`, what the network saw, for `Classifier.shift`.
     """
 
     label: str | None
@@ -45,6 +46,7 @@ class Prediction:
     abstained: bool
     warning: str | None
     pixels: np.ndarray = dataclasses.field(repr=False, compare=False)
+    features: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The answer without arrays, ready for JSON."""
@@ -55,6 +57,37 @@ class Prediction:
             "abstained": self.abstained,
             "warning": self.warning,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """Whether images, taken together, come from elsewhere than the training data.
+
+    Attributes:
+        n: how many chest radiographs were compared.
+        value: how far they lie from the training data, see `FeatureDistance.shift`.
+        limit: what the known hospitals' keep within.
+    """
+
+    n: int
+    value: float
+    limit: float
+
+    @property
+    def noticed(self) -> bool:
+        """Whether they come from elsewhere."""
+        return self.value > self.limit
+
+    @property
+    def warning(self) -> str | None:
+        """What the reader should know of these images, or None."""
+        if not self.noticed:
+            return None
+        return (
+            f"Taken together, these {self.n} images differ from those of the hospitals that the "
+            f"model knows ({self.value:.2f}; theirs stay below {self.limit:.2f}): expect what its "
+            "card says of hospitals that it has not seen."
+        )
 
 
 class Classifier:
@@ -170,7 +203,26 @@ class Classifier:
             abstained=abstained,
             warning=" ".join(warnings) or None,
             pixels=pixels,
+            features=outputs["features"],
         )
+
+    def shift(self, answers: Iterable[Prediction]) -> Shift | None:
+        """Whether answered images come, as a whole, from elsewhere than the training data.
+
+        One image tells little of that; twenty of one hospital tell it nearly always.
+
+        Args:
+            answers: of this classifier; those that are no chest radiographs do not count.
+
+        Returns:
+            None for fewer than `ood.LEAST_FOR_SHIFT` chest radiographs, and where the release has
+            no limit.
+        """
+        seen = [answer.features for answer in answers if answer.is_chest_radiograph]
+        limit = self.config.shift_limit
+        if self._distance is None or limit is None or len(seen) < LEAST_FOR_SHIFT:
+            return None
+        return Shift(len(seen), self._distance.shift(np.stack(seen)), limit)
 
     def predict_batch(self, batch: Iterable[images.ImageLike]) -> list[Prediction]:
         """Answer for several images, in their order; the first unreadable one raises."""

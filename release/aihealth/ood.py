@@ -5,6 +5,9 @@ At each depth the distance to the nearest centre of the training data (one centr
 source, one shared covariance) is measured, after Lee et al., "A Simple Unified Framework for
 Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018. No image from
 outside the training data is needed to fit it or to set its threshold.
+
+Of many images together it can tell more: whether they come from elsewhere than the training data,
+though each of them is a chest radiograph.
 """
 
 import dataclasses
@@ -17,6 +20,10 @@ from aihealth.errors import UserError
 
 # A network that has learned nothing gives every image the same features.
 _TINY = 1e-9
+
+LEAST_FOR_SHIFT = 20  # images
+_DRAWS = 200  # of as many images
+_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +85,61 @@ class FeatureDistance:
             start = stop
         return np.max(scores, axis=0)
 
+    def shift(self, features: np.ndarray) -> float:
+        """How far images as a whole lie from the training data.
+
+        Where the images are like the training data, their differences from the nearest centres
+        cancel; what is left is measured (the idea of testing the means of a network's features is
+        in Rabanser et al., "Failing Loudly: An Empirical Study of Methods for Detecting Dataset
+        Shift", NeurIPS 2019). The classes may be as frequent as they like.
+
+        Args:
+            features: `(n, sum of d)` as for `score`, n at least 2.
+
+        Returns:
+            Length of the mean difference in standard deviations of a feature, root mean square
+            over features and depths, from 0; what chance adds to it in so few images is taken off.
+        """
+        squares, start = [], 0
+        for transform, centres in zip(self.whitening, self.centres, strict=True):
+            stop = start + len(transform)
+            points = features[:, start:stop].astype(np.float64) @ transform
+            start = stop
+            difference = points - centres[_squared(points, centres).argmin(1)]
+            by_chance = difference.var(0, ddof=1).mean() / len(points)
+            squares.append((difference.mean(0) ** 2).mean() - by_chance)
+        return float(np.sqrt(max(np.mean(squares), 0.0)))
+
+    def shift_limit(self, features: np.ndarray, sources: np.ndarray) -> float | None:
+        """The shift that images of a known source exceed by chance in one case of twenty.
+
+        For `LEAST_FOR_SHIFT` images of the source whose images are the farthest; more images of
+        known sources exceed it less often.
+
+        Args:
+            features: `(n, sum of d)` of images that the distance was not fitted on.
+            sources: `(n,)` where they come from.
+
+        Returns:
+            None where no source has twice as many images.
+        """
+        limits = [
+            np.quantile(self.shifts(features[sources == source]), 0.95)
+            for source in np.unique(sources)
+            if (sources == source).sum() >= 2 * LEAST_FOR_SHIFT
+        ]
+        return round(float(max(limits)), 4) if limits else None
+
+    def shifts(self, features: np.ndarray) -> np.ndarray:
+        """The shift of many draws of `LEAST_FOR_SHIFT` of these images, which are at least as many.
+
+        Returns:
+            `(200,)`, the same at every call.
+        """
+        rng = np.random.default_rng(_SEED)
+        draws = (rng.choice(len(features), LEAST_FOR_SHIFT, replace=False) for _ in range(_DRAWS))
+        return np.array([self.shift(features[draw]) for draw in draws])
+
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays."""
         arrays = {"scales": self.scales}
@@ -110,7 +172,9 @@ class FeatureDistance:
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Root mean square distance of `(n, d)` points to the nearest of `(m, d)` centres."""
-    squared = (
-        (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)[None, :]
-    ).min(1)
-    return np.sqrt(np.maximum(squared, 0) / points.shape[1])
+    return np.sqrt(np.maximum(_squared(points, centres).min(1), 0) / points.shape[1])
+
+
+def _squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """`(n, m)` squared distances."""
+    return (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)[None, :]

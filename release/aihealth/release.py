@@ -61,6 +61,7 @@ class ReleaseConfig:
         abstain_rule: one sentence that says how `abstain_below` was chosen.
         ood_threshold: out-of-distribution score above which an image is turned away.
         lateral_threshold: mirror correlation under which a film may be lateral, -1..1.
+        shift_limit: what images of known hospitals, taken together, differ by at most.
         version: semantic version of a published release, None before.
         format: version of this file's layout.
     """
@@ -75,6 +76,7 @@ class ReleaseConfig:
     abstain_rule: str = ""
     ood_threshold: float | None = None
     lateral_threshold: float | None = None
+    shift_limit: float | None = None
     version: str | None = None
     format: int = FORMAT
 
