@@ -232,6 +232,7 @@ def _context(
         "abstain_below": config.abstain_below,
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
+        "shift_limit": config.shift_limit,
         "cost_text": cost_text(provenance),
         "history": history,
         "year": (published.date if published else provenance.get("date", "2026"))[:4],

@@ -74,7 +74,7 @@ def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]
             " No single answer shows that a hospital is new to the model. Twenty of its images, "
             "taken together, do (`Classifier.shift`; `predict`, `evaluate` and the Space say so): "
             "noticed in "
-            + ", ".join(f"{share:.0%} ({source})" for source, share in noticed.items())
+            + ", ".join(f"{100 * share:.3g}% ({source})" for source, share in noticed.items())
             + " of 200 draws."
         )
     return [

@@ -222,7 +222,7 @@ class Classifier:
         limit = self.config.shift_limit
         if self._distance is None or limit is None or len(seen) < LEAST_FOR_SHIFT:
             return None
-        return Shift(len(seen), self._distance.shift(np.stack(seen)), limit)
+        return Shift(len(seen), round(self._distance.shift(np.stack(seen)), 4), limit)
 
     def predict_batch(self, batch: Iterable[images.ImageLike]) -> list[Prediction]:
         """Answer for several images, in their order; the first unreadable one raises."""

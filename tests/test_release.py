@@ -76,3 +76,12 @@ def test_a_noisy_film_gets_a_second_look_and_a_warning():
         answer = classifier.predict(noisy)
         assert answer.is_chest_radiograph and answer.ood_score <= threshold
         assert answer.warning == SMOOTHED
+
+
+def test_drawn_films_are_noticed_as_none_of_its_hospitals():
+    classifier = Classifier(FOLDER)
+    rng = np.random.default_rng(3)
+    names = classifier.classes * 7
+    answers = classifier.predict_batch(draw_radiograph(rng, name, size=160) for name in names)
+    assert all(answer.is_chest_radiograph for answer in answers)
+    assert "these 21 images differ" in classifier.shift(answers).warning
