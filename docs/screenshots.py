@@ -31,11 +31,12 @@ def example(page: Page, number: int) -> None:
 
 
 def many(page: Page) -> None:
-    """Send a batch with a broken file."""
+    """Send a batch with a broken file; drawn films are of no hospital that the model knows."""
     page.get_by_role("tab").nth(1).click()
     films = sorted((SPACE / "examples").glob("*.png"))
     files = [(path.name, path.read_bytes()) for path in films]
-    files += [("ward-7.png", png(film(7, "Pneumonia"))), ("letter.png", b"no image")]
+    files += [("letter.png", b"no image")]
+    files += [(f"ward-{seed}.png", png(film(seed, "Pneumonia"))) for seed in range(7, 27)]
     page.set_input_files(
         "#upload-many input[type=file]",
         [{"name": name, "mimeType": "", "buffer": data} for name, data in files],

@@ -219,10 +219,10 @@ REASONS_FR = {
     r"The file says that this is a lateral film: the answer means nothing\.": "Le fichier dit que "
     "c’est un cliché de profil : la réponse ne veut rien dire.",
     r"Taken together, these (\d+) images differ from those of the hospitals that the model knows "
-    r"\(([\d.]+); theirs stay below ([\d.]+)\): expect what its card says of hospitals that it has "
-    r"not seen\.": r"Prises ensemble, ces \1 images diffèrent de celles des hôpitaux que le modèle "
-    r"connaît (\2 ; les leurs restent sous \3) : attendez-vous à ce que sa fiche dit des hôpitaux "
-    r"qu’il n’a pas vus.",
+    r"\((\d+)\.(\d+); theirs stay below (\d+)\.(\d+)\): expect what its card says of "
+    r"hospitals that it has not seen\.": r"Prises ensemble, ces \1 images diffèrent de celles des "
+    r"hôpitaux que le modèle connaît (\2,\3 ; les leurs restent sous \4,\5) : attendez-vous à "
+    r"ce que sa fiche dit des hôpitaux qu’il n’a pas vus.",
     r"This image is like the training images only when it is smoothed, as noisy or strongly "
     r"compressed ones are: the answer is less certain\.": "Cette image ne ressemble aux images "
     "d’entraînement qu’une fois lissée, comme une image bruitée ou fortement comprimée : la "

@@ -91,7 +91,7 @@ def test_the_language_is_the_browsers_first(header, language):
 def test_sentences_of_the_package_are_known_in_french(sentence):
     assert texts.reason(sentence, "en") == sentence
     french = texts.reason(sentence, "fr")
-    assert french != sentence and not re.search(r"\b(the|The|not|answer)\b", french)
+    assert french != sentence and not re.search(r"\b(the|The|not|answer)\b|\d\.\d", french)
 
 
 @pytest.mark.parametrize(
