@@ -48,6 +48,10 @@ class Prediction:
     pixels: np.ndarray = dataclasses.field(repr=False, compare=False)
     features: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
+    def without_pictures(self) -> "Prediction":
+        """The answer without maps and pixels: thousands of these would fill the memory."""
+        return dataclasses.replace(self, heatmaps=None, pixels=None)
+
     def to_dict(self) -> dict[str, Any]:
         """The answer without arrays, ready for JSON."""
         return {
@@ -218,11 +222,26 @@ class Classifier:
             None for fewer than `ood.LEAST_FOR_SHIFT` chest radiographs, and where the release has
             no limit.
         """
-        seen = [answer.features for answer in answers if answer.is_chest_radiograph]
-        limit = self.config.shift_limit
-        if self._distance is None or limit is None or len(seen) < LEAST_FOR_SHIFT:
+        seen = self._comparable(answers)
+        if seen is None:
             return None
-        return Shift(len(seen), round(self._distance.shift(np.stack(seen)), 4), limit)
+        return Shift(len(seen), round(self._distance.shift(seen), 4), self.config.shift_limit)
+
+    def how_often_noticed(self, answers: Iterable[Prediction]) -> float | None:
+        """Share, 0..1, of draws of `ood.LEAST_FOR_SHIFT` of these images that `shift` notices.
+
+        Args:
+            answers: as for `shift`; None is given in the same cases.
+        """
+        seen = self._comparable(answers)
+        if seen is None:
+            return None
+        return float((self._distance.shifts(seen) > self.config.shift_limit).mean())
+
+    def _comparable(self, answers: Iterable[Prediction]) -> np.ndarray | None:
+        seen = [answer.features for answer in answers if answer.is_chest_radiograph]
+        known = self._distance is not None and self.config.shift_limit is not None
+        return np.stack(seen) if known and len(seen) >= LEAST_FOR_SHIFT else None
 
     def predict_batch(self, batch: Iterable[images.ImageLike]) -> list[Prediction]:
         """Answer for several images, in their order; the first unreadable one raises."""

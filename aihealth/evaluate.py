@@ -134,11 +134,8 @@ def answer_all(
             unreadable.append({"file": sample.name, "error": str(result)})
         else:
             read.append(sample)
-            # The decoded image and the maps of thousands of answers would fill the memory.
-            slim = isinstance(result, Prediction)
-            answers.append(
-                dataclasses.replace(result, heatmaps=None, pixels=None) if slim else result
-            )
+            with_pictures = isinstance(result, Prediction)
+            answers.append(result.without_pictures() if with_pictures else result)
     if not read:
         first = unreadable[0]
         raise UserError(

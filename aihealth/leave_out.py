@@ -19,7 +19,6 @@ import numpy as np
 from aihealth import calibration, metrics, release
 from aihealth.data import cells
 from aihealth.errors import UserError
-from aihealth.ood import LEAST_FOR_SHIFT, FeatureDistance
 
 ANSWERS = "left_out.npz"
 BLOCK = "left_out"  # of metrics.json
@@ -219,12 +218,11 @@ def answers_of(folder: Path, data: Sequence[str], source: str) -> Answers:
     classifier = Classifier(folder, num_threads=1)
     images = datasets.load(data, classifier.config.input_size, leave_out=source)["left_out"]
     given = [
-        dataclasses.replace(answer, pixels=None, heatmaps=None)
+        answer.without_pictures()
         for answer in in_order(classifier.predict, images.pixels, f"measuring {source}")
     ]
     probability = np.maximum(probability_matrix(given), 1e-12)
-    films = [answer.features for answer in given if answer.is_chest_radiograph]
-    share = _noticed(folder, classifier.config.shift_limit, films)
+    share = classifier.how_often_noticed(given)
     return Answers(
         np.log(probability) * classifier.config.temperature,
         images.labels,
@@ -235,14 +233,6 @@ def answers_of(folder: Path, data: Sequence[str], source: str) -> Answers:
         _recipe(folder),
         noticed=None if share is None else np.full(len(given), share),
     )
-
-
-def _noticed(folder: Path, limit: float | None, films: list[np.ndarray]) -> float | None:
-    """How often a release notices that these features come from elsewhere."""
-    if limit is None or len(films) < LEAST_FOR_SHIFT:
-        return None
-    shifts = FeatureDistance.load(folder / release.OOD).shifts(np.stack(films))
-    return float((shifts > limit).mean())
 
 
 def _recipe(folder: Path) -> str:

@@ -11,7 +11,7 @@ though each of them is a chest radiograph.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +76,8 @@ class FeatureDistance:
         Returns:
             `(n,)`, from 0; 1 is about the farthest training image.
         """
-        scores, start = [], 0
-        for transform, centres, scale in zip(
-            self.whitening, self.centres, self.scales, strict=True
-        ):
-            stop = start + len(transform)
-            scores.append(_nearest(features[:, start:stop] @ transform, centres) / scale)
-            start = stop
-        return np.max(scores, axis=0)
+        distances = [_nearest(*depth) for depth in self._whitened(features)]
+        return np.max([d / scale for d, scale in zip(distances, self.scales, strict=True)], axis=0)
 
     def shift(self, features: np.ndarray) -> float:
         """How far images as a whole lie from the training data.
@@ -100,11 +94,8 @@ class FeatureDistance:
             Length of the mean difference in standard deviations of a feature, root mean square
             over features and depths, from 0; what chance adds to it in so few images is taken off.
         """
-        squares, start = [], 0
-        for transform, centres in zip(self.whitening, self.centres, strict=True):
-            stop = start + len(transform)
-            points = features[:, start:stop].astype(np.float64) @ transform
-            start = stop
+        squares = []
+        for points, centres in self._whitened(features.astype(np.float64)):
             difference = points - centres[_squared(points, centres).argmin(1)]
             by_chance = difference.var(0, ddof=1).mean() / len(points)
             squares.append((difference.mean(0) ** 2).mean() - by_chance)
@@ -139,6 +130,14 @@ class FeatureDistance:
         rng = np.random.default_rng(_SEED)
         draws = (rng.choice(len(features), LEAST_FOR_SHIFT, replace=False) for _ in range(_DRAWS))
         return np.array([self.shift(features[draw]) for draw in draws])
+
+    def _whitened(self, features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Whitened features and centres, depth by depth."""
+        start = 0
+        for transform, centres in zip(self.whitening, self.centres, strict=True):
+            stop = start + len(transform)
+            yield features[:, start:stop] @ transform, centres
+            start = stop
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays."""

@@ -1,7 +1,6 @@
 """`python -m aihealth predict`: a row for each file, as a table, CSV, JSON or Parquet."""
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import random
@@ -129,7 +128,7 @@ class _Sample:
     def add(self, prediction: Prediction) -> None:
         if not prediction.is_chest_radiograph:
             return
-        slim = dataclasses.replace(prediction, heatmaps=None, pixels=None)
+        slim = prediction.without_pictures()
         with self._lock:
             self._count += 1
             if len(self.answers) < self._size:

@@ -166,7 +166,7 @@ def test_a_network_that_learned_nothing_does_not_break_the_distance():
     assert np.isfinite(distance.score(np.ones((3, 4)))).all()
 
 
-def test_the_shift_is_that_of_the_mean_whatever_the_classes(tmp_path):
+def test_the_shift_is_that_of_the_mean_whatever_the_classes():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(8, 8))
 
