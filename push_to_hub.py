@@ -24,12 +24,12 @@ def main() -> None:
 def publish(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     # Imported late: `--help` and a mistyped option answer at once.
-    from aihealth import publishing
+    from aihealth.publishing import commands
 
     commands = {
-        "model": publishing.publish_model,
-        "space": publishing.publish_space,
-        "dataset": publishing.publish_dataset,
+        "model": commands.publish_model,
+        "space": commands.publish_space,
+        "dataset": commands.publish_dataset,
     }
     commands[args.what](args)
 

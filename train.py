@@ -27,8 +27,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from aihealth import distribution
 from aihealth.errors import UserError, run_cli
+from aihealth.training import distribution
 
 # What each architecture is trained with, unless an option says otherwise. `baseline` is the
 # original script's recipe; docs/ablation.md says what of `compact` was measured and what was not.
@@ -83,22 +83,16 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     import keras
     import tensorflow as tf
 
-    from aihealth import (
-        augment,
-        checkpoint,
-        data,
-        export,
-        leave_out,
-        lineage,
-        models,
-        streaming,
-        training,
-    )
+    from aihealth.data import prepared as data
+    from aihealth.data import provenance, streaming
+    from aihealth.evaluation import leave_one_source_out as loso
+    from aihealth.modeling import architectures, export
+    from aihealth.training import augmentation, batches, checkpoint
 
     answers = args.left_out_answers
-    unseen = leave_out.Answers.load(answers) if answers else None
+    unseen = loso.Answers.load(answers) if answers else None
     if args.leave_out:
-        lineage.check_left_out(args.weights or (), args.leave_out)
+        provenance.check_left_out(args.weights or (), args.leave_out)
     if unseen and args.leave_out:  # What is measured must not choose its own temperature.
         others = unseen.sources != args.leave_out
         unseen = unseen.subset(others) if others.any() else None
@@ -108,7 +102,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     use_the_machine()
 
     # === Data ===
-    change, margin = augment.by_name(args.augment, args.size, args.exchange)
+    change, margin = augmentation.by_name(args.augment, args.size, args.exchange)
     train_size = round(args.size * margin)
     if args.stream:
         splits = streaming.load(args.data, args.size, args.hold, args.seed)
@@ -145,13 +139,13 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         within = f" and step {progress.step}" if progress.step else ""
         say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
     else:
-        model = models.build(args.arch, args.size, len(classes), args.weights)
-        models.freeze(model, args.freeze)
-        if args.arch not in models.ARCHITECTURES:
+        model = architectures.build(args.arch, args.size, len(classes), args.weights)
+        architectures.freeze(model, args.freeze)
+        if args.arch not in architectures.ARCHITECTURES:
             # An architecture that cannot be released is refused now.
-            export.to_tf_keras(models.both_sides(model))
+            export.to_tf_keras(architectures.both_sides(model))
         model.compile(
-            optimizer=training.optimizer(
+            optimizer=batches.optimizer(
                 args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch
             ),
             loss="categorical_crossentropy",
@@ -181,7 +175,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
             initial_epoch=progress.epoch,
             epochs=progress.epoch + 1 if progress.step else args.epochs,
             steps_per_epoch=steps_per_epoch - progress.step,
-            validation_data=training.evaluation_batches(
+            validation_data=batches.evaluation_batches(
                 validation, args.batch_size, cluster, devices
             ),
             callbacks=[average, saver],
@@ -213,7 +207,7 @@ def open_stream(
     positions: list[dict],
 ) -> object:
     """The training images of `--stream`, from where an earlier run was in them."""
-    from aihealth import streaming
+    from aihealth.data import streaming
 
     if positions and len(positions) != cluster.processes:
         if cluster.first:
@@ -240,16 +234,16 @@ def feed(
     steps: range,
 ) -> object:
     """Batches of these steps for `model.fit`, from the stream or from the images in memory."""
-    from aihealth import training
+    from aihealth.training import batches
 
     if stream:
-        return training.streamed_batches(
+        return batches.streamed_batches(
             stream, change, classes=len(images.classes), smoothing=args.smoothing
         )
-    return training.training_batches(
+    return batches.training_batches(
         images,
         change,
-        weights=training.sampling_weights(images, args.balance),
+        weights=batches.sampling_weights(images, args.balance),
         batch_size=args.batch_size,
         steps=steps,
         smoothing=args.smoothing,
@@ -260,7 +254,8 @@ def feed(
 
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
-    from aihealth import checkpoint, data, finishing
+    from aihealth.data import prepared as data
+    from aihealth.training import checkpoint, finishing
 
     model, splits, history, facts, change, unseen = trained
     if splits["train"].pixels.shape[1] != args.size:

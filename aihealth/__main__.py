@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aihealth import release
 from aihealth.errors import UserError, run_cli
 
 # Each command imports what it needs when it runs: `predict` starts in a tenth of a second.
@@ -184,15 +185,17 @@ def _bare_flags(argv: Sequence[str]) -> list[str]:
 def _model(args: argparse.Namespace) -> str:
     if args.model:
         return args.model
-    shipped = Path(__file__).resolve().parents[1] / "release"
-    if not shipped.is_dir():
-        raise UserError("--model is needed here: there is no release/ beside the package")
-    return str(shipped)
+    try:
+        return str(release.in_checkout("release"))
+    except UserError as error:
+        raise UserError(
+            "--model is needed here: the release/ of a checkout is not there"
+        ) from error
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from aihealth.archive import locate
-    from aihealth.predict import predict
+    from aihealth.inference.archive import locate
+    from aihealth.inference.predict import predict
 
     if not args.inputs and not args.data:
         raise UserError("name a file or a folder, or give --data")
@@ -215,7 +218,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from aihealth.evaluate import evaluate, render
+    from aihealth.evaluation.evaluate import evaluate, render
 
     block = evaluate(
         _model(args), args.data, split=args.split, revision=args.revision, out=args.out
@@ -225,7 +228,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _audit(args: argparse.Namespace) -> None:
-    from aihealth.audit import audit, render
+    from aihealth.evaluation.audit import audit, render
 
     report = audit(_model(args), args.data, split=args.split, revision=args.revision, out=args.out)
     print(render(report))
@@ -233,8 +236,8 @@ def _audit(args: argparse.Namespace) -> None:
 
 
 def _leave_out(args: argparse.Namespace) -> None:
-    from aihealth.evaluate import render
-    from aihealth.leave_out import ANSWERS, leave_out
+    from aihealth.evaluation.evaluate import render
+    from aihealth.evaluation.leave_one_source_out import ANSWERS, leave_out
 
     block = leave_out(args.data, args.out, sources=args.sources, options=args.options)
     print(render(block | {"unreadable": []}))

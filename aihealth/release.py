@@ -102,6 +102,21 @@ class ReleaseConfig:
             raise UserError(f"{path} is incomplete: {error}") from error
 
 
+def in_checkout(name: str) -> Path:
+    """A file or folder of the project that the installed package does not carry.
+
+    Raises:
+        UserError: the package runs from somewhere else than a checkout.
+    """
+    path = Path(__file__).resolve().parents[1] / name
+    if not path.exists():
+        raise UserError(
+            f"{name} is needed, which the installed package does not carry: clone the "
+            "repository and run this there"
+        )
+    return path
+
+
 def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
     """The folder that is meant, or None where a repo id is meant.
 

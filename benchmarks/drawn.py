@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from aihealth.data.layouts import CLASSES
 from benchmarks.harness import Settings, run_process
-from data_prep import CLASSES
 from data_prep.radiographs import STYLES, draw_radiograph
 
 _DISTINCT = 24  # drawings behind a folder of many; drawing takes longer than answering

@@ -29,10 +29,10 @@ def run(settings: Settings) -> list[Table]:
 
 def _search(folder) -> float:
     """Processor seconds of the search alone, on the thumbnails of the collection."""
+    from aihealth.data.layouts import find_images
     from data_prep.duplicates import near_duplicates
     from data_prep.inspection import thumbnails
     from data_prep.scan import scan_images
-    from data_prep.sources import find_images
 
     images, _ = scan_images(find_images([str(folder)]).entries)
     pictures = thumbnails(images)

@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 
 from benchmarks.harness import OURS, Row, Settings, Table
-from tests.space_app import SpaceApp, film, png
+from tests.helpers.space_app import SpaceApp, film, png
 
 CLASSES = ("Normal", "Covid", "Pneumonia")
 

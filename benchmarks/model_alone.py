@@ -93,11 +93,11 @@ def measure(folder: Path, rounds: int, threads: int, quick: bool) -> list[Table]
 
 def multiply_adds(model: Any) -> int:
     """Of convolutions and dense layers, for one image."""
-    from aihealth import models
+    from aihealth.modeling import architectures
 
     total = 0
     shapes = {(tensor.name, 0): (1, *tensor.shape[1:]) for tensor in model.inputs}
-    for name, number, origins in models.calls(model):
+    for name, number, origins in architectures.calls(model):
         layer, taken = model.get_layer(name), [shapes[origin] for origin in origins]
         shape = layer.compute_output_shape(taken if len(taken) > 1 else taken[0])
         shapes[name, number] = shape
@@ -114,7 +114,8 @@ def _runtimes(
     model: Any, folder: Path, threads: int, temporary: Path
 ) -> Iterator[tuple[str, Callable[[], Infer]]]:
     """Names, and functions that open the network; those raise ImportError where one is absent."""
-    from aihealth import export, release
+    from aihealth import release
+    from aihealth.modeling import export
 
     yield f"{OURS}: LiteRT, float16 weights", lambda: _litert(folder / release.LITERT, threads)
     onnx = temporary / "model.onnx"

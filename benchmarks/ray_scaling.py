@@ -25,8 +25,8 @@ def run(settings: Settings) -> list[Table]:
 
 
 def _scaling(settings: Settings) -> Table:
-    from aihealth import ray_engine
-    from aihealth.archive import FILES
+    from aihealth.inference import ray_engine
+    from aihealth.inference.archive import FILES
 
     count = 640 if settings.quick else 2000
     folder = mixed_folder(settings, count)
@@ -91,9 +91,9 @@ def _one_process(settings: Settings) -> Table:
     """What is not divided among workers: finding the files and writing the rows."""
     import pickle
 
-    from aihealth.answers import Parquet, output, row
-    from aihealth.archive import FILES, parts
     from aihealth.classifier import Classifier
+    from aihealth.inference.answers import Parquet, output, row
+    from aihealth.inference.archive import FILES, parts
 
     classifier = Classifier(settings.model)
     prediction = classifier.predict(png_file(settings))
@@ -126,8 +126,8 @@ def _one_process(settings: Settings) -> Table:
 
 def _collecting(settings: Settings) -> Table:
     """What the process that started Ray can take: empty files cost the workers next to nothing."""
-    from aihealth import ray_engine
-    from aihealth.archive import FILES
+    from aihealth.inference import ray_engine
+    from aihealth.inference.archive import FILES
 
     count, warm = 6400 if settings.quick else 60000, 100 * FILES // 2
     folder = settings.work / f"empty-{count}"

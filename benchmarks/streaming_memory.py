@@ -19,7 +19,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from data_prep import CLASSES
+from aihealth.data.layouts import CLASSES
 from data_prep.radiographs import draw_radiograph
 
 ROOT = Path(__file__).resolve().parent.parent

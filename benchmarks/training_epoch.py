@@ -39,18 +39,20 @@ def prepare(arch: str, root: str) -> tuple:
     import keras
 
     import train
-    from aihealth import augment, data, models, training
+    from aihealth.data import prepared as data
+    from aihealth.modeling import architectures
+    from aihealth.training import augmentation, batches
 
     recipe = train.RECIPES[arch]
-    change, margin = augment.by_name(recipe["augment"], recipe["size"], recipe["exchange"])
+    change, margin = augmentation.by_name(recipe["augment"], recipe["size"], recipe["exchange"])
     images = data.load([root], recipe["size"], round(recipe["size"] * margin))["train"]
-    model = models.build(arch, recipe["size"], len(images.classes))
+    model = architectures.build(arch, recipe["size"], len(images.classes))
     model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy")
     batches = iter(
-        training.training_batches(
+        batches.training_batches(
             images,
             change,
-            weights=training.sampling_weights(images, recipe["balance"]),
+            weights=batches.sampling_weights(images, recipe["balance"]),
             batch_size=32,
             steps=range(10**9),
             smoothing=recipe["smoothing"],

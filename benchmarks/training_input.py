@@ -82,17 +82,17 @@ def _ours(data: Path, loaded: list[int]) -> Iterator[Any]:
 
     All splits are decoded before the first batch; `loaded` is told how many images that were.
     """
-    from aihealth import augment, training
-    from aihealth import data as prepared_data
+    from aihealth.data import prepared as prepared_data
+    from aihealth.training import augmentation, batches
 
     splits = prepared_data.load([str(data)], original.SIZE)
     loaded[:] = [sum(map(len, splits.values()))]
     images = splits["train"]
     return iter(
-        training.training_batches(
+        batches.training_batches(
             images,
-            augment.original_augmentation,
-            weights=training.sampling_weights(images, 0.0),
+            augmentation.original_augmentation,
+            weights=batches.sampling_weights(images, 0.0),
             batch_size=original.BATCH,
             steps=range(10**9),
             smoothing=0.0,

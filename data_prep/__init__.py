@@ -2,8 +2,6 @@
 
 `python -m data_prep --help` shows the commands; in Python the way of the data is
 
-    sources.find_images -> scan.scan_images -> duplicates.near_duplicates
+    aihealth.data.layouts.find_images -> scan.scan_images -> duplicates.near_duplicates
         -> groups.group_images -> splits -> prepare
 """
-
-CLASSES = ("Covid", "Normal", "Pneumonia")

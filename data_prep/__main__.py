@@ -5,10 +5,10 @@ import contextlib
 import json
 from collections.abc import Sequence
 
+from aihealth.data.layouts import CLASSES
+from aihealth.data.patients import PATIENT_PATTERN
 from aihealth.errors import UserError, run_cli
 from aihealth.release import whole_file
-from data_prep import CLASSES
-from data_prep.groups import PATIENT_PATTERN
 from data_prep.splits import RATIOS, SEED
 
 _EPILOG = """\
@@ -140,11 +140,12 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from data_prep import inspection, scan, sources
+    from aihealth.data import layouts
+    from data_prep import inspection, scan
 
     # A file that cannot be written is found before the work.
     with whole_file(args.json) if args.json else contextlib.nullcontext() as file:
-        listing = sources.find_images(args.roots, source_from_name=args.source_from_name)
+        listing = layouts.find_images(args.roots, source_from_name=args.source_from_name)
         images, unreadable = scan.scan_images(listing.entries)
         report = inspection.inspect(images, unreadable, listing.ignored)
         print(inspection.render(report), flush=True)

@@ -6,8 +6,8 @@ import struct
 
 from PIL import Image
 
+from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.images import decode, is_dicom
-from data_prep.scan import DRAWN_KEY, DRAWN_TEXT
 
 _EXIF_ORIENTATION = 0x0112
 # 8 bits a channel, read alike by Pillow, TensorFlow and browsers.

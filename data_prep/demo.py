@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from aihealth.data.layouts import CLASSES
+from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
+from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
-from data_prep import CLASSES
 from data_prep.prepare import output_folder
 from data_prep.radiographs import STYLES, Style, draw_anatomy, draw_radiograph
-from data_prep.scan import DRAWN_KEY, DRAWN_TEXT, parallel
 
 SIZE = 256
 _JOB = 8  # pictures that one thread draws at a time
@@ -74,7 +75,7 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
         return count
 
     try:
-        total = sum(parallel(draw, jobs, "drawing"))
+        total = sum(in_order(draw, jobs, "drawing"))
         (part / "README.txt").write_text(_README, encoding="utf-8")
         if folder.exists():
             folder.rmdir()

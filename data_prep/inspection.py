@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import CLASSES
+from aihealth.data.layouts import CLASSES, Entry
+from aihealth.data.tables import table
 from data_prep.duplicates import NearDuplicates, connected, near_duplicates
 from data_prep.scan import Scanned, Unreadable
-from data_prep.sources import Entry
 
 
 def thumbnails(images: Sequence[Scanned]) -> np.ndarray:
@@ -90,20 +90,6 @@ def count_by_source(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
     counts = Counter((entry.source, entry.label) for entry in entries)
     names = sorted({entry.source for entry in entries})
     return {name: {label: counts[name, label] for label in CLASSES} for name in names}
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lay out a table for the terminal: the first column to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def render(report: dict[str, Any], limit: int = 10) -> str:

@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from aihealth.data.layouts import CLASSES, Entry, find_images
+from aihealth.data.manifest import REPORT, Row, is_prepared, read_manifest, write_manifest
+from aihealth.data.parallel import in_order
+from aihealth.data.patients import PATIENT_PATTERN, patients_by_pattern, patients_from_csv
+from aihealth.data.tables import table
 from aihealth.errors import UserError
 from aihealth.images import read_bytes
 from aihealth.release import read_json, write_json
-from data_prep import CLASSES
 from data_prep.clean import clean_bytes
 from data_prep.duplicates import near_duplicates
-from data_prep.groups import PATIENT_PATTERN, group_images, patients_by_pattern, patients_from_csv
-from data_prep.inspection import conflict_lists, count_by_source, describe, table, thumbnails
-from data_prep.manifest import REPORT, Row, is_prepared, read_manifest, write_manifest
-from data_prep.scan import Scanned, Unreadable, digest_files, parallel, scan_images
-from data_prep.sources import Entry, find_images
+from data_prep.groups import group_images
+from data_prep.inspection import conflict_lists, count_by_source, describe, thumbnails
+from data_prep.scan import Scanned, Unreadable, digest_files, scan_images
 from data_prep.splits import (
     RATIOS,
     SEED,
@@ -316,7 +318,7 @@ def _write(
             entry = image.entry
             return Row(file, split, entry.label, entry.source, group, digest, len(data))
 
-        write_manifest(part, list(parallel(copy, jobs, "writing images")))
+        write_manifest(part, list(in_order(copy, jobs, "writing images")))
         for folder in part.glob("*/*/"):
             if not any(folder.iterdir()):
                 folder.rmdir()

@@ -3,18 +3,17 @@
 import dataclasses
 import hashlib
 import io
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
+from aihealth.data.layouts import Entry
+from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
+from aihealth.data.parallel import in_order
 from aihealth.images import ImageError, decode, is_dicom, read_bytes
 from data_prep.duplicates import THUMBNAIL
-from data_prep.sources import Entry
 
 _BATCH = 512  # files in flight; keeps memory flat for any number of files
 
@@ -59,37 +58,20 @@ class Unreadable:
     reason: str
 
 
-# The key and the text that mark a drawn image in its PNG text chunk.
-DRAWN_KEY = "Comment"
-DRAWN_TEXT = "drawn by AIHealth; not medical data"
-
-
 def scan_images(entries: Sequence[Entry]) -> tuple[list[Scanned], list[Unreadable]]:
     """Decode all files, with threads, and show progress.
 
     Returns:
         What could be read and what could not, each in the order of `entries`.
     """
-    results = list(parallel(_scan, entries, "reading images"))
+    results = list(in_order(_scan, entries, "reading images"))
     readable = [result for result in results if isinstance(result, Scanned)]
     return readable, [result for result in results if isinstance(result, Unreadable)]
 
 
 def digest_files(entries: Sequence[Entry]) -> list[str]:
     """Return the SHA-256 of every file, in order; "" where a file cannot be read."""
-    return list(parallel(_digest, entries, "looking at files"))
-
-
-def parallel(function: Callable[[T], R], items: Sequence[T], what: str) -> Iterable[R]:
-    """Apply `function` with one thread per core and yield results in order, with a progress bar."""
-    with (
-        tqdm(total=len(items), desc=what, unit=" files", disable=None, leave=False) as bar,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        for start in range(0, len(items), _BATCH):
-            for result in pool.map(function, items[start : start + _BATCH]):
-                bar.update()
-                yield result
+    return list(in_order(_digest, entries, "looking at files"))
 
 
 def _scan(entry: Entry) -> Scanned | Unreadable:

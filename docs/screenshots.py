@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from tests.space_app import SPACE, SpaceApp, film, png
+from tests.helpers.space_app import SPACE, SpaceApp, film, png
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 COLOURS = 256  # a palette makes the pictures a third as large

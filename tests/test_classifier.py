@@ -12,7 +12,13 @@ from aihealth import Classifier, release
 from aihealth.errors import UserError
 from aihealth.images import mirror_correlation
 from aihealth.ood import FeatureDistance
-from tests.releases import CLASSES, SIZE, damaged, make_release, make_release_of_a_hospital
+from tests.helpers.releases import (
+    CLASSES,
+    SIZE,
+    damaged,
+    make_release,
+    make_release_of_a_hospital,
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,7 @@ from pydicom.uid import (
 
 from aihealth.dicom import decode_dicom, is_lateral
 from aihealth.images import ImageError, decode, stretch
-from tests.image_files import (
-    RAMP,
-    brightens_to_the_right,
-    encode,
-    make_dicom,
-    shipped,
-)
+from tests.helpers.image_files import RAMP, brightens_to_the_right, encode, make_dicom, shipped
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from aihealth import from_pretrained_keras, images
-from tests.space_app import ROOT, SpaceApp
+from tests.helpers.space_app import ROOT, SpaceApp
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from huggingface_hub import CommitOperationAdd, constants
 
 from aihealth import hub as client
 from aihealth.errors import UserError
-from tests.releases import BRIGHTNESS, grey_image, make_release
+from tests.helpers.releases import BRIGHTNESS, grey_image, make_release
 
 LARGE = b"weights" * 1000
 

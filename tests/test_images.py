@@ -10,7 +10,7 @@ from PIL import Image
 
 from aihealth import images
 from aihealth.images import ImageError, decode, decode_with_warning, mirror_correlation, prepare
-from tests.image_files import (
+from tests.helpers.image_files import (
     GRAIN,
     RAMP,
     brightens_to_the_right,

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aihealth import Classifier, card, processing, release
+from aihealth import Classifier, release
 from aihealth.classifier import SMOOTHED
+from aihealth.evaluation import corruptions
+from aihealth.publishing import card
 from data_prep.other_images import KINDS, draw_non_radiograph
 from data_prep.radiographs import draw_radiograph
 
@@ -70,7 +72,7 @@ def test_a_noisy_film_gets_a_second_look_and_a_warning():
     for seed, name in enumerate(classifier.classes):
         film = draw_radiograph(np.random.default_rng(seed), name, size=160)
         assert classifier.predict(film).warning is None
-        noisy = processing.add_noise(film)
+        noisy = corruptions.add_noise(film)
         as_it_is = classifier.outputs(noisy)["features"][None]
         assert classifier._distance.score(as_it_is)[0] > threshold, "no second look is needed"
         answer = classifier.predict(noisy)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep import CLASSES
-from data_prep.manifest import read_manifest
+from aihealth.data.layouts import CLASSES
+from aihealth.data.manifest import read_manifest
 from data_prep.radiographs import draw_radiograph
 
 

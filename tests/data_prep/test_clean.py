@@ -10,7 +10,7 @@ from PIL import Image
 from aihealth.images import decode
 from data_prep.clean import clean_bytes
 from tests.data_prep.files import picture, rows_by_name, save
-from tests.image_files import make_dicom
+from tests.helpers.image_files import make_dicom
 
 
 def test_plain_files_are_copied_byte_for_byte(command, source, out):

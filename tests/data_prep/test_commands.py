@@ -8,7 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from data_prep.manifest import read_manifest
+from aihealth.data.manifest import read_manifest
 from tests.data_prep.files import all_unreadable, report_of
 
 

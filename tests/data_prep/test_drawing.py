@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aihealth.data.layouts import CLASSES, find_images
+from aihealth.data.patients import PATIENT_PATTERN, patients_by_pattern
 from aihealth.errors import UserError
-from data_prep import CLASSES
 from data_prep.demo import make_demo
-from data_prep.groups import PATIENT_PATTERN, patients_by_pattern
 from data_prep.other_images import KINDS, draw_non_radiograph
 from data_prep.radiographs import STYLES, draw_anatomy, draw_radiograph
-from data_prep.sources import find_images
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import CLASSES
-from data_prep.manifest import dataset_fingerprint, is_prepared, read_manifest
+from aihealth.data.layouts import CLASSES
+from aihealth.data.manifest import dataset_fingerprint, is_prepared, read_manifest
 from tests.data_prep.files import collection, picture, report_of, rows_by_name, save
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aihealth.data.manifest import read_manifest
 from aihealth.errors import UserError
-from data_prep.manifest import read_manifest
-from tests.data_prep.files import all_unreadable, collection, picture, report_of, rows_by_name, save
+from tests.data_prep.files import (
+    all_unreadable,
+    collection,
+    picture,
+    report_of,
+    rows_by_name,
+    save,
+)
 
 
 def test_unreadable_files_are_listed_and_left_out(command, source, out):

@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
 
 def small_release(folder: Path) -> Path:
     """The default network with random weights, whose answers differ between the images."""
-    from tests.releases import lively_model, write_release
+    from tests.helpers.releases import lively_model, write_release
 
     x = np.repeat(np.stack([drawn(index, 96) for index in range(9)])[..., None], 3, -1)
     return write_release(lively_model(x.astype("float32"), spread=0.1), folder)
@@ -79,8 +79,8 @@ def small_release(folder: Path) -> Path:
 
 def drawn(index: int, size: int) -> np.ndarray:
     """A drawn film, uint8 `(size, size)`."""
+    from aihealth.data.layouts import CLASSES
     from aihealth.images import prepare
-    from data_prep import CLASSES
     from data_prep.radiographs import draw_radiograph
 
     film = draw_radiograph(np.random.default_rng(index), CLASSES[index % len(CLASSES)])
@@ -144,7 +144,7 @@ def run_card_block(
     environment: Environment, python: Path, phrase: str, variables: dict, hub, work: Path
 ) -> int:
     """Run a code block of the published card as it stands; returns 1 when it fails."""
-    from aihealth.card import code_blocks
+    from aihealth.publishing.card import code_blocks
 
     card = hub.read(REPO_ID, "README.md").decode()
     block = next(block for block in code_blocks(card) if phrase in block)

@@ -1,0 +1,289 @@
+"""Training data that fits neither memory nor disk: sharded Parquet, read as it is needed.
+
+A dataset repo, or a folder of Parquet files with the same columns, is read by `datasets` in
+streaming mode: row groups in random order, through a shuffle buffer, over and over. Memory holds
+the buffer, a few row groups and a bounded sample of each split, however long the dataset is.
+"""
+
+import collections
+import contextlib
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from aihealth import images
+from aihealth.data.manifest import DRAWN_TEXT
+from aihealth.data.parallel import in_order
+from aihealth.data.prepared import SPLITS, Images
+from aihealth.errors import UserError, first_line
+from aihealth.training.distribution import Cluster
+
+COLUMNS = ("image", "label", "source", "group")
+BUFFER = 1000  # encoded images among which the next ones are drawn
+
+
+class Stream:
+    """The training split, endless and shuffled, for one of several processes.
+
+    Args:
+        roots: dataset repo ids, or folders of Parquet files.
+        side: of the images, pixels.
+        batch_size: images a batch of this process.
+        weights: of each image's loss, per `(label, source)`.
+        seed: of the order; all processes need the same.
+        cluster: the processes that share the data. Each reads its own shards where their number
+            allows it, otherwise each reads all and takes its share of the images.
+        position: where to go on, as `position` was in an earlier run; by default from the start.
+            Some images that waited in the buffer are then left until the next pass, and a few
+            come twice; `datasets` does not keep the buffer.
+        buffer: images in the shuffle buffer.
+
+    Attributes:
+        position: after the last batch that `consumed` was told of.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[str],
+        side: int,
+        batch_size: int,
+        *,
+        weights: dict[tuple[int, str], float],
+        seed: int,
+        cluster: Cluster,
+        position: dict[str, Any] | None = None,
+        buffer: int = BUFFER,
+    ) -> None:
+        from datasets.distributed import split_dataset_by_node
+
+        self.side, self.batch_size, self._weights = side, batch_size, weights
+        self.position = position or {"pass": 0, "dataset": None}
+        self._dataset = split_dataset_by_node(
+            _shuffled(roots, "train", seed, buffer), cluster.index, cluster.processes
+        )
+        # `model.fit` takes batches some time after they are read, and in another thread.
+        self._ahead: collections.deque[dict[str, Any]] = collections.deque()
+        self._reading = threading.Lock()
+
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """From `position` on: uint8 `(b, side, side)`, labels `(b,)` and loss weights `(b,)`."""
+        with self._reading:
+            self._ahead.clear()
+            decoded = _decoded(self._examples(), self.side)
+            while True:
+                batch = list(itertools.islice(decoded, self.batch_size))
+                pixels, rows = zip(*batch, strict=True)
+                keys = [(row["label"], row["source"]) for row in rows]
+                self._ahead.append(rows[-1]["position"])
+                yield (
+                    np.stack(pixels),
+                    np.array([label for label, _ in keys], np.int32),
+                    np.array([self._weights[key] for key in keys], np.float32),
+                )
+
+    def consumed(self) -> None:
+        """Say that the next batch was trained on."""
+        self.position = self._ahead.popleft()
+
+    def _examples(self) -> Iterator[dict[str, Any]]:
+        state = self.position["dataset"]
+        for number in itertools.count(self.position["pass"]):
+            self._dataset.set_epoch(number)
+            self._dataset.load_state_dict(state)
+            found = 0
+            for found, row in enumerate(self._dataset, 1):  # noqa: B007
+                row["position"] = {"pass": number, "dataset": self._dataset.state_dict()}
+                yield row
+            if not found and state is None:
+                raise UserError("--stream: a process has no images; use fewer processes")
+            state = None
+
+
+def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Images]:
+    """A random sample of each split, in memory: to validate, calibrate and test on.
+
+    Args:
+        roots: dataset repo ids, or folders of Parquet files.
+        size: side of the square that the images are brought to, pixels.
+        hold: images of each split at most; of smaller splits all.
+        seed: of the choice.
+
+    Raises:
+        UserError: no such dataset, a split missing, or not the columns `image` and `label`.
+    """
+    samples = {}
+    for split in SPLITS:
+        dataset = _shuffled(roots, split, seed, BUFFER)
+        classes = dataset.features["label"].names
+        found = list(itertools.islice(_decoded(dataset, size), hold))
+        if not found:
+            raise UserError(f"--data {', '.join(roots)} has no {split} images that can be read")
+        pixels, rows = zip(*found, strict=True)
+        samples[split] = Images(
+            np.stack(pixels),
+            np.array([row["label"] for row in rows], np.int64),
+            classes,
+            np.array([row["source"] for row in rows], str),
+            np.array([row["group"] for row in rows], str),
+            sum(row["drawn"] for row in rows),
+        )
+    return samples
+
+
+def count(roots: Sequence[str], split: str = "train") -> dict[tuple[int, str], int]:
+    """How many images of each label and source there are; reads no image."""
+    files = [(root, file) for root in roots for file in _files(root, split)]
+    return dict(sum(in_order(_counts, files), collections.Counter()))
+
+
+def _counts(item: tuple[str, str]) -> collections.Counter[tuple[int, str]]:
+    root, file = item
+    with _opened(root, file) as parquet:
+        names = [name for name in ("label", "source") if name in parquet.schema_arrow.names]
+        table = parquet.read(columns=names, use_threads=False).to_pydict()
+    return collections.Counter(
+        zip(table["label"], table.get("source", [root] * len(table["label"])), strict=True)
+    )
+
+
+def loss_weights(
+    counts: dict[tuple[int, str], int], balance: float
+) -> dict[tuple[int, str], float]:
+    """Weigh each image's loss as `training.sampling_weights` would draw it; 1 on average.
+
+    A stream gives every image once a pass, so what cannot be drawn more often weighs more.
+
+    Args:
+        counts: images of each label and source.
+        balance: 0 weighs all alike, 1 every source of a label, see `sampling_weights`.
+    """
+    if balance == 0:
+        return dict.fromkeys(counts, 1.0)
+    mass = {key: number ** (1.0 - balance) for key, number in counts.items()}
+    per_label: collections.Counter[int] = collections.Counter()
+    for (label, _), share in mass.items():
+        per_label[label] += share
+    total = sum(counts.values()) / len(per_label)
+    return {key: mass[key] / per_label[key[0]] * total / counts[key] for key in counts}
+
+
+# === Reading ===
+
+
+def _shuffled(roots: Sequence[str], split: str, seed: int, buffer: int) -> Any:
+    """The rows of one split in random order, as an `IterableDataset` with `COLUMNS`."""
+    import datasets
+
+    files = [(root, file) for root in roots for file in _files(root, split)]
+    footers = list(in_order(_footer, files))
+    classes = footers[0][0]
+    if any(names != classes for names, _ in footers):
+        raise UserError(f"--data {', '.join(roots)} have different classes; prepare them together")
+    # Row groups are drawn one by one: within a file, images are often sorted by class.
+    groups = [
+        (root, file, group)
+        for (root, file), (_, number) in zip(files, footers, strict=True)
+        for group in range(number)
+    ]
+    features = datasets.Features(
+        {
+            "image": datasets.Image(decode=False),
+            "label": datasets.ClassLabel(names=classes),
+            "source": datasets.Value("string"),
+            "group": datasets.Value("string"),
+        }
+    )
+    rows = datasets.IterableDataset.from_generator(_rows, features, {"groups": groups})
+    return rows.shuffle(seed=seed, buffer_size=buffer)
+
+
+def _rows(groups: Iterable[tuple[str, str, int]]) -> Iterator[dict[str, Any]]:
+    """The rows of some row groups; a column that is missing says the name of the dataset.
+
+    `datasets` itself reads Parquet by a scan in Arrow's own threads, which call back into Python
+    for each read and end the process now and then (`Segmentation fault`, pyarrow 26.0.1; see
+    https://github.com/apache/arrow/issues/45214). This thread reads one row group and closes the
+    file before it gives a row.
+    """
+    for root, file, group in groups:
+        with _opened(root, file) as parquet:
+            names = [name for name in COLUMNS if name in parquet.schema_arrow.names]
+            table = parquet.read_row_group(group, columns=names, use_threads=False)
+        for row in range(len(table)):
+            yield {"source": root, "group": root} | table.slice(row, 1).to_pylist()[0]
+        del table  # before the next one is read
+
+
+def _footer(item: tuple[str, str]) -> tuple[list[str], int]:
+    """Class names and number of row groups of a file of a dataset."""
+    import datasets
+
+    root, file = item
+    with _opened(root, file) as parquet:
+        features = datasets.Features.from_arrow_schema(parquet.schema_arrow)
+        number = parquet.num_row_groups
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
+    return features["label"].names, number
+
+
+@contextlib.contextmanager
+def _opened(root: str, file: str) -> Iterator[Any]:
+    """A Parquet file of a dataset, read in this thread alone."""
+    import fsspec
+    import pyarrow.parquet
+
+    try:
+        with fsspec.open(file, "rb") as opened:
+            yield pyarrow.parquet.ParquetFile(opened, pre_buffer=False)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
+
+
+def _files(root: str, split: str) -> list[str]:
+    """Paths or `hf://` addresses of the Parquet files of one split."""
+    import datasets
+
+    path, _, revision = root.partition("@")
+    if os.path.isdir(root):
+        path, revision = root, ""
+    else:
+        from aihealth import hub
+
+        # The Hub client's errors are sentences already; what is left is about the content.
+        hub.resolve(
+            path, repo_type="dataset", revision=revision or None, allow_patterns=["README.md"]
+        )
+    try:
+        config = datasets.load_dataset_builder(path, revision=revision or None).config
+    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
+        raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
+    if config.data_files is None or not hasattr(config, "columns"):
+        raise UserError(
+            f"--stream --data {root}: this is not Parquet; publish the prepared dataset with "
+            "push_to_hub.py dataset, or train without --stream"
+        )
+    if split not in config.data_files:
+        raise UserError(f"--data {root} has no {split} split; prepare it again")
+    return list(config.data_files[split])
+
+
+def _decoded(
+    rows: Iterable[dict[str, Any]], size: int
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Grey levels of each image that can be read, and its row; a few are decoded ahead."""
+
+    def grey(row: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+        data = row.pop("image")["bytes"]
+        try:
+            return images.prepare(data, size), row | {"drawn": DRAWN_TEXT.encode() in data[:4096]}
+        except (images.ImageError, TypeError) as error:  # TypeError: there are no bytes
+            print(f"an image is left out: {error}", file=sys.stderr)
+            return None, row
+
+    return ((pixels, row) for pixels, row in in_order(grey, rows) if pixels is not None)

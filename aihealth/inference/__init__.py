@@ -1,0 +1,1 @@
+"""Many images at once: inputs, writers of answers, and the Ray engine."""

@@ -1,0 +1,1 @@
+"""The networks, their starting weights, and what they are exported to."""

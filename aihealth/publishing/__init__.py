@@ -1,0 +1,1 @@
+"""From a release folder to the Hub: model, Space, data set, card, checks."""

@@ -1,0 +1,166 @@
+"""Old against new on the same images, before a version is published."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aihealth.errors import UserError
+from aihealth.evaluation import metrics
+from aihealth.images import ImageLike
+from aihealth.publishing.card_tables import with_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure of both versions.
+
+    Attributes:
+        name: what is measured.
+        old: value and 95% interval, for people.
+        new: the same of the new version.
+        difference: new minus old, with the 95% interval of the paired difference.
+        worse: the whole interval lies on the bad side of no difference.
+    """
+
+    name: str
+    old: str
+    new: str
+    difference: str
+    worse: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What the gate found.
+
+    Attributes:
+        dataset: name of the test data.
+        n: images.
+        groups: groups that the bootstrap resamples.
+        rows: balanced accuracy, each class's sensitivity, calibration error.
+    """
+
+    dataset: str
+    n: int
+    groups: int
+    rows: list[Row]
+
+    @property
+    def worse(self) -> list[str]:
+        """Names of the figures that are worse beyond their interval."""
+        return [row.name for row in self.rows if row.worse]
+
+    def verdict(self, allowed: str | None = None) -> str:
+        """One sentence on whether the new version may be published."""
+        if not self.worse:
+            return "Passed: no figure is worse beyond its interval."
+        worse = f"worse beyond the interval on {', '.join(self.worse)}"
+        return f"Allowed although {worse}: {allowed}" if allowed else f"Refused: {worse}."
+
+    def table(self, allowed: str | None = None) -> str:
+        """Markdown for a pull request: old, new and their difference, and the verdict."""
+        lines = [
+            f"Both versions on the same {self.n} images in {self.groups} groups of "
+            f"`{self.dataset}`; 95% intervals, bootstrap over groups.",
+            "",
+            "| figure | on the Hub | this version | difference |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {row.name} | {row.old} | {row.new} | {row.difference}{' ⚠' if row.worse else ''} |"
+            for row in self.rows
+        ]
+        return "\n".join([*lines, "", f"**{self.verdict(allowed)}**"])
+
+
+def compare(old: Path, new: Path, data: str) -> Comparison:
+    """Evaluate two releases on the same test images.
+
+    Args:
+        old: the release on the Hub, downloaded.
+        new: the release to publish.
+        data: prepared dataset (its test split), plain folder with a folder per class, or dataset
+            repo id.
+
+    Raises:
+        UserError: the data cannot be read, or the releases have other classes than it.
+    """
+    from aihealth.classifier import Classifier
+    from aihealth.evaluation.evaluate import answer_all, find_samples
+
+    before, after = Classifier(old, num_threads=1), Classifier(new, num_threads=1)
+    classes = after.classes
+    if set(before.classes) != set(classes):
+        raise UserError(
+            f"the classes differ: {', '.join(before.classes)} on the Hub, {', '.join(classes)} in "
+            "the new version"
+        )
+
+    def ask(image: ImageLike) -> list[list[float]]:
+        answers = (before.predict(image).probabilities, after.predict(image).probabilities)
+        return [[answer[name] for name in classes] for answer in answers]
+
+    samples, answers, _ = answer_all(ask, find_samples(data, classes, "test"), "comparing")
+    given = np.array(answers)
+    labels = np.array([sample.label for sample in samples])
+    groups = np.array([sample.group for sample in samples])
+    name = Path(data).name
+    return compare_predictions(labels, given[:, 0], given[:, 1], classes, groups, name)
+
+
+def compare_predictions(
+    labels: np.ndarray,
+    old: np.ndarray,
+    new: np.ndarray,
+    classes: list[str],
+    groups: np.ndarray,
+    dataset: str,
+) -> Comparison:
+    """The comparison from arrays.
+
+    Args:
+        labels: `(n,)` integers.
+        old: `(n, classes)` probabilities of the version on the Hub.
+        new: `(n, classes)` of the new one.
+        classes: names.
+        groups: `(n,)` what the bootstrap resamples as a whole.
+        dataset: its name, for people.
+    """
+    blocks = [
+        metrics.evaluate_predictions(labels, given, classes, groups=groups) for given in (old, new)
+    ]
+    rows = [_row("balanced accuracy", ("balanced_accuracy",), blocks, labels, old, new, groups)]
+    for index, name in enumerate(classes):
+        of_class = labels == index
+        if of_class.any():
+            # Sensitivity is accuracy among the images of the class.
+            part = [array[of_class] for array in (labels, old, new, groups)]
+            rows.append(_row(f"sensitivity {name}", ("recall", name), blocks, *part))
+    rows.append(_row("calibration error", ("ece",), blocks, labels, old, new, groups))
+    return Comparison(dataset, len(labels), len(np.unique(groups)), rows)
+
+
+def _row(
+    name: str,
+    keys: tuple[str, ...],
+    blocks: list[dict[str, Any]],
+    labels: np.ndarray,
+    old: np.ndarray,
+    new: np.ndarray,
+    groups: np.ndarray,
+) -> Row:
+    figure = "accuracy" if keys[0] == "recall" else keys[0]
+    paired = metrics.paired_bootstrap_difference(labels, new, old, groups=groups, figure=figure)
+    bounds = paired["interval"]
+    # A single group cannot be resampled: its difference alone decides nothing.
+    worse = bounds is not None and (bounds[0] > 0 if figure == "ece" else bounds[1] < 0)
+    texts = [with_interval(_get(b, keys), _get(b["intervals"], keys)) for b in blocks]
+    return Row(name, *texts, with_interval(paired["difference"], bounds), worse)
+
+
+def _get(block: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        block = (block or {}).get(key)
+    return block

@@ -1,0 +1,1 @@
+"""Augmentation, batches, checkpoints, and what makes a release of a run."""

@@ -1,0 +1,172 @@
+"""What `model.fit` is given: draws, augmented batches, the optimizer.
+
+Batches are made by TensorFlow, on the CPU, whatever Keras' backend.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from aihealth.data.prepared import Images
+from aihealth.data.streaming import Stream
+from aihealth.training.distribution import Cluster
+
+WARM_UP = 40  # steps
+
+
+def sampling_weights(images: Images, balance: float) -> np.ndarray:
+    """How often each training image is drawn.
+
+    Args:
+        images: the training images.
+        balance: 0 draws every image equally often, 1 every source of a class equally often;
+            between them, the sources of a class count by their size to the power `1 - balance`.
+            Classes are equally frequent whenever it is above 0.
+
+    Returns:
+        `(n,)` probabilities, sum 1.
+    """
+    weights = np.ones(len(images))
+    if balance > 0:
+        cells = images.cells()
+        counts = np.bincount(cells)
+        weights = counts[cells] ** (1.0 - balance) / counts[cells]
+        per_class = np.bincount(images.labels, weights)
+        weights /= per_class[images.labels]
+    return weights / weights.sum()
+
+
+def training_batches(
+    images: Images,
+    augment: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    weights: np.ndarray,
+    batch_size: int,
+    steps: range,
+    smoothing: float,
+    seed: int,
+    rows: slice = slice(None),
+) -> tf.data.Dataset:
+    """Endless shuffling without Python: step number -> drawn indices -> augmented batch.
+
+    Args:
+        images: the training images.
+        augment: uint8 `(b, s, s)` to float32 `(b, size, size, 1)`.
+        weights: `(n,)` probabilities of being drawn.
+        batch_size: images a step, even.
+        steps: numbers of the steps; the draw of a step depends on nothing else, so a run that
+            resumes draws what it would have drawn.
+        smoothing: label smoothing, 0..1.
+        seed: of the draws.
+        rows: of each batch, where several processes share it: what is drawn does not depend on
+            their number. How it is augmented does.
+
+    Returns:
+        Batches of `(b, size, size, 3)` grey levels 0..255 and one-hot `(b, classes)` labels.
+    """
+    with tf.device("CPU"):
+        pixels = tf.constant(images.pixels)
+        labels = one_hot(images.labels, len(images.classes), smoothing)
+        cumulative = tf.constant(np.cumsum(weights), tf.float64)
+
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draw = tf.random.stateless_uniform([batch_size], [seed, step], dtype=tf.float64)
+        index = tf.minimum(tf.searchsorted(cumulative, draw), len(images) - 1)[rows]
+        return three_channels(augment(tf.gather(pixels, index))), tf.gather(labels, index)
+
+    options = tf.data.Options()
+    # There is nothing to rewrite in two steps, and the rewriting copies all pixels.
+    options.experimental_optimization.apply_default_optimizations = False
+    return (
+        tf.data.Dataset.range(steps.start, steps.stop)
+        .map(batch, num_parallel_calls=2, deterministic=True)
+        .prefetch(2)
+        .with_options(options)
+    )
+
+
+def streamed_batches(
+    stream: Stream, augment: Callable[[tf.Tensor], tf.Tensor], *, classes: int, smoothing: float
+) -> tf.data.Dataset:
+    """As `training_batches`, from a stream; a third element weighs each image's loss."""
+    rows, side = stream.batch_size, stream.side
+    signature = (
+        tf.TensorSpec((rows, side, side), tf.uint8),
+        tf.TensorSpec((rows,), tf.int32),
+        tf.TensorSpec((rows,), tf.float32),
+    )
+    return (
+        tf.data.Dataset.from_generator(stream.batches, output_signature=signature)
+        .map(
+            lambda pixels, labels, weights: (
+                three_channels(augment(pixels)),
+                one_hot(labels, classes, smoothing),
+                weights,
+            ),
+            num_parallel_calls=2,
+            deterministic=True,
+        )
+        .prefetch(2)
+    )
+
+
+def evaluation_batches(
+    images: Images, batch_size: int, cluster: Cluster | None = None, devices: int = 1
+) -> tf.data.Dataset:
+    """The images as they are, in order, in batches of grey levels and one-hot labels.
+
+    Where several devices share each batch, the last `len(images) % devices` are left out.
+
+    Args:
+        images: at the model's input size.
+        batch_size: images a batch, of all processes together.
+        cluster: the processes that share each batch; each gets its own rows.
+        devices: of all processes together; they get equally many rows.
+    """
+    cluster = cluster or Cluster()
+    if devices > 1:
+        kept = len(images) - len(images) % devices
+        starts = range(0, kept, batch_size)
+        batches = [np.arange(kept)[start : start + batch_size] for start in starts]
+        images = images.subset(np.concatenate([rows[cluster.rows(len(rows))] for rows in batches]))
+    pairs = tf.data.Dataset.from_tensor_slices(
+        (images.pixels[..., None], one_hot(images.labels, len(images.classes)))
+    )
+    return pairs.batch(batch_size // cluster.processes).map(
+        lambda x, y: (three_channels(tf.cast(x, tf.float32)), y)
+    )
+
+
+def one_hot(labels: np.ndarray | tf.Tensor, classes: int, smoothing: float = 0.0) -> tf.Tensor:
+    """`(n,)` integers to float32 `(n, classes)`, smoothed (Szegedy et al., CVPR 2016)."""
+    return tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+
+
+def three_channels(grey: tf.Tensor) -> tf.Tensor:
+    """`(n, h, w, 1)` to `(n, h, w, 3)`, as models take images."""
+    return tf.repeat(grey, 3, axis=-1)
+
+
+def optimizer(
+    arch: str, learning_rate: float, weight_decay: float, steps: int
+) -> keras.optimizers.Optimizer:
+    """AdamW under a cosine with a short warm-up; for the baseline the original's plain Adam.
+
+    Args:
+        arch: name of the architecture.
+        learning_rate: the highest, after the warm-up.
+        weight_decay: of AdamW.
+        steps: of the whole run.
+    """
+    if arch == "baseline":
+        return keras.optimizers.Adam(learning_rate)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 20,
+        max(1, steps - WARM_UP),
+        alpha=0.01,
+        warmup_target=learning_rate,
+        warmup_steps=WARM_UP,
+    )
+    return keras.optimizers.AdamW(schedule, weight_decay=weight_decay, global_clipnorm=2.0)

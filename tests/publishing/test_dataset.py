@@ -1,0 +1,159 @@
+"""`push_to_hub.py dataset`: Parquet with embedded images that gives the same split back."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from huggingface_hub import DatasetCard
+
+import push_to_hub
+from aihealth.data.manifest import read_manifest
+from aihealth.errors import UserError
+from aihealth.publishing import dataset
+from tests.helpers.releases import CLASSES, make_dataset
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_dataset(tmp_path / "data")
+
+
+@pytest.fixture(autouse=True)
+def logged_in(hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr("datasets.config.USE_PARQUET_EXPORT", False)
+
+
+def push(*words):
+    push_to_hub.publish(push_to_hub.parse_args(["dataset", *map(str, words)]))
+
+
+def refused(*words):
+    with pytest.raises(UserError) as error:
+        push(*words)
+    return str(error.value)
+
+
+def load(repo_id, tmp_path):
+    from datasets import load_dataset
+
+    return load_dataset(repo_id, cache_dir=str(tmp_path / "datasets"))
+
+
+def test_the_dataset_comes_back_with_its_splits_and_columns(hub, data, repo_id, tmp_path):
+    from datasets import ClassLabel
+
+    push("--data", data, "--repo-id", repo_id)
+    splits = load(repo_id, tmp_path)
+    rows = {row.file: row for row in read_manifest(data)}
+    assert set(splits) == {"train", "validation", "test"}
+    assert sum(len(split) for split in splits.values()) == len(rows)
+    for name, split in splits.items():
+        assert split.features["label"] == ClassLabel(names=CLASSES)
+        for item in split:
+            row = rows.pop(item["file"])
+            assert (row.split, row.label) == (name, CLASSES[item["label"]])
+            assert (row.source, row.group) == (item["source"], item["group"])
+            assert (row.sha256, row.size) == (item["sha256"], item["size"])
+    assert not rows
+
+
+def test_the_images_are_embedded_as_they_are(hub, data, repo_id, tmp_path):
+    from datasets import Image
+
+    push("--data", data, "--repo-id", repo_id)
+    train = load(repo_id, tmp_path)["train"].cast_column("image", Image(decode=False))
+    for item in train:
+        assert hashlib.sha256(item["image"]["bytes"]).hexdigest() == item["sha256"]
+
+
+def test_training_sees_the_same_from_the_folder_and_from_the_hub(hub, data, repo_id):
+    from aihealth.data.prepared import load as load_images
+
+    push("--data", data, "--repo-id", repo_id)
+    here, there = (load_images([root], 32) for root in (str(data), repo_id))
+    for split, images in here.items():
+        order = [
+            np.lexsort((each.groups, each.pixels.mean((1, 2)))) for each in (images, there[split])
+        ]
+        for field in ("pixels", "labels", "sources", "groups"):
+            local, remote = getattr(images, field), getattr(there[split], field)
+            assert np.array_equal(local[order[0]], remote[order[1]]), (split, field)
+
+
+def test_it_is_one_commit_and_none_when_nothing_changed(hub, data, repo_id, capsys):
+    push("--data", data, "--repo-id", repo_id)
+    push("--data", data, "--repo-id", repo_id)
+    assert len(hub.commits(repo_id, "datasets")) == 2
+    assert "no new commit" in capsys.readouterr().out
+
+
+def test_shards_are_cut_by_size_and_old_ones_go(hub, data, repo_id, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "SHARD_BYTES", 10_000)
+    push("--data", data, "--repo-id", repo_id)
+    many = {name for name in hub.commits(repo_id, "datasets")[0].files if "train" in name}
+    assert len(many) > 1
+    assert len(load(repo_id, tmp_path)["train"]) == 12
+    monkeypatch.undo()
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    push("--data", data, "--repo-id", repo_id)
+    files = hub.commits(repo_id, "datasets")[0].files
+    assert [name for name in files if "train" in name] == ["data/train-00000-of-00001.parquet"]
+
+
+def test_the_card_is_accepted_and_says_what_it_is(hub, data, repo_id):
+    push("--data", data, "--repo-id", repo_id, "--license", "cc-by-4.0")
+    text = hub.read(repo_id, "README.md", type="datasets").decode()
+    card = DatasetCard(text)
+    card.validate()
+    assert card.data.license == "cc-by-4.0"
+    assert "They are not medical" in text
+    assert f'load_dataset("{repo_id}")' in text
+    assert "| train | 4 | 4 | 4 | 12 |" in text
+
+
+def test_the_card_says_whether_groups_are_whole(data):
+    rows = read_manifest(data)
+    text = str(dataset.dataset_card(data, rows, "org/x", "other"))
+    assert "no group is in two splits" in " ".join(text.split())
+    assert "several splits" not in text
+    pairs = [replace(row, group=row.group.rpartition("-")[0]) for row in rows]
+    text = " ".join(str(dataset.dataset_card(data, pairs, "org/x", "other")).split())
+    assert "18 of 18 groups lie in several splits" in text and "too good" in text
+    assert "no group is in two splits" not in text
+
+
+def test_drawn_images_are_still_known_as_drawn_after_the_way_over_the_hub(hub, repo_id, tmp_path):
+    from aihealth.data.prepared import load as load_images
+    from data_prep.__main__ import main as data_prep
+    from data_prep.demo import make_demo
+
+    make_demo(tmp_path / "demo", 12, 0)
+    words = ["prepare", str(tmp_path / "demo"), "--out", str(tmp_path / "prepared")]
+    data_prep(words)
+    push("--data", tmp_path / "prepared", "--repo-id", repo_id)
+    train = load_images([repo_id], 32)["train"]
+    assert train.drawn == len(train)
+
+
+def test_a_folder_that_is_not_prepared_is_named(tmp_path, repo_id):
+    assert f"{tmp_path} is not a prepared dataset" in refused(
+        "--data", tmp_path, "--repo-id", repo_id
+    )
+
+
+def test_a_file_that_changed_since_is_named(hub, data, repo_id):
+    file = data / "train" / "Covid" / "north_000.png"
+    file.write_bytes(b"something else")
+    assert f"{file} is not the file of the manifest" in refused(
+        "--data", data, "--repo-id", repo_id
+    )
+    assert not hub.calls("POST", "/repos/create")
+
+
+def test_a_dry_run_sends_nothing(hub, data, repo_id, capsys):
+    push("--data", data, "--repo-id", repo_id, "--dry-run")
+    assert "+ data/test-00000-of-00001.parquet" in capsys.readouterr().out
+    assert not hub.calls("POST") and not hub.calls("PUT")

@@ -1,0 +1,453 @@
+"""`push_to_hub.py model`: one commit, checked first, compared with the version before it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+import push_to_hub
+from aihealth.errors import UserError
+from aihealth.publishing import commands, verification
+from aihealth.release import PROVENANCE, read_json, write_json
+from tests.helpers.releases import copy_release, make_dataset, make_release
+
+ROOT = Path(push_to_hub.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return make_release(tmp_path_factory.mktemp("releases") / "release")
+
+
+@pytest.fixture(scope="module")
+def other(release):
+    """Neither better nor worse than `release`."""
+    return copy_release(release, release.parent / "other", arch="other")
+
+
+@pytest.fixture(scope="module")
+def worse(release):
+    """Takes Covid for Pneumonia and the other way round."""
+    return make_release(release.parent / "worse", centres=(180, 120, 60))
+
+
+@pytest.fixture(scope="module")
+def data(release):
+    return make_dataset(release.parent / "data", per_class=30)
+
+
+@pytest.fixture(autouse=True)
+def logged_in(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without loading TensorFlow each time: the release was checked in other tests."""
+    monkeypatch.setattr(verification, "check_release", lambda folder: {})
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The client repeats a failed request at once instead of waiting longer each time."""
+    clock = types.SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})
+    monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
+
+
+def push(*words):
+    push_to_hub.publish(push_to_hub.parse_args(["model", *map(str, words)]))
+
+
+def refused(*words):
+    """The sentence that a call is refused with."""
+    with pytest.raises(UserError) as error:
+        push(*words)
+    return str(error.value)
+
+
+def uploads(hub):
+    """Requests that would leave something on the Hub."""
+    paths = "^/lfs/|/commit/|/repos/create|/tag/|/branch/|^/v1/"
+    return [(call.method, call.path) for call in hub.calls("", paths) if call.method != "GET"]
+
+
+# === One commit ===
+
+
+def test_a_release_becomes_a_repo_in_one_commit(hub, release, repo_id):
+    push("--release", release, "--repo-id", repo_id)
+    assert len(hub.commits(repo_id)) == 2  # the Hub's own first one, and ours
+    names = set(hub.commits(repo_id)[0].files)
+    assert {"README.md", "config.json", "saved_model.pb", "model.tflite", "handler.py"} <= names
+    assert {"aihealth/classifier.py", "requirements.txt", "changelog.json"} <= names
+    assert hub.read(repo_id, "model.weights.h5") == (release / "model.weights.h5").read_bytes()
+
+
+def test_the_same_release_twice_makes_no_second_commit(quick, hub, release, repo_id, capsys):
+    push("--release", release, "--repo-id", repo_id)
+    push("--release", release, "--repo-id", repo_id)
+    assert len(hub.commits(repo_id)) == 2
+    assert "no new commit" in capsys.readouterr().out
+
+
+def test_a_new_version_replaces_the_old_one_whole(quick, hub, release, other, repo_id, data):
+    push("--release", release, "--repo-id", repo_id)
+    hub.commit(repo_id, {"left/over.txt": b"from before"})
+    push("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    assert len(hub.commits(repo_id)) == 4
+    assert "left/over.txt" not in hub.commits(repo_id)[0].files
+    assert ".gitattributes" in hub.commits(repo_id)[0].files
+
+
+def test_what_belongs_to_the_machine_stays_here(quick, hub, release, repo_id, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    for name in (".env", "aihealth/__pycache__/hub.pyc", "metrics.json.part"):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("secret")
+    push("--release", folder, "--repo-id", repo_id)
+    names = " ".join(hub.commits(repo_id)[0].files)
+    assert ".env" not in names and "pyc" not in names and ".part" not in names
+
+
+def test_with_xet_it_is_one_commit_too(hub, release, repo_id):
+    done = run_script(
+        hub, "--release", release, "--repo-id", repo_id, environment={"HF_HUB_DISABLE_XET": "0"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(hub.commits(repo_id)) == 2
+    assert hub.calls("POST", "/v1/xorbs/") and not hub.calls("PUT", "^/lfs/")
+    assert hub.read(repo_id, "model.tflite") == (release / "model.tflite").read_bytes()
+
+
+def test_the_release_folder_is_left_as_it_was(quick, release, repo_id):
+    before = {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
+    assert before == {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
+
+
+def test_a_dry_run_shows_everything_and_sends_nothing(quick, hub, release, repo_id, capsys):
+    push("--release", release, "--repo-id", repo_id, "--dry-run")
+    out = capsys.readouterr().out
+    assert f"would send to model repo {repo_id} (new)" in out
+    assert "+ model.tflite" in out
+    assert uploads(hub) == []
+
+
+def test_a_dry_run_needs_neither_hub_nor_token(quick, hub, release, monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN")
+    hub.fault("close", times=100)
+    push("--release", release, "--repo-id", "org/name", "--dry-run")
+    out = capsys.readouterr().out
+    assert "cannot be reached" in out and "+ model.tflite" in out
+
+
+# === Two contributors, and connections that break ===
+
+
+def test_the_second_of_two_contributors_is_told_and_loses_nothing(
+    quick, hub, release, other, repo_id, data
+):
+    push("--release", release, "--repo-id", repo_id)
+    hub.fault(lambda: hub.commit(repo_id, {"rival.txt": b"1"}), "POST", "/commit/")
+    text = refused("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    assert "was changed by someone else in the meantime; nothing was published" in text
+    assert "rival.txt" in hub.commits(repo_id)[0].files
+    assert len(hub.commits(repo_id)) == 3
+
+
+@pytest.mark.parametrize("path", ["objects/batch", "/commit/"])
+def test_a_connection_that_breaks_leaves_the_old_version(
+    quick, impatient, hub, release, worse, repo_id, data, path
+):
+    push("--release", release, "--repo-id", repo_id)
+    before = hub.commits(repo_id)[0]
+    words = ["--release", worse, "--repo-id", repo_id, "--gate-data", data]
+    words += ["--allow-regression", "a test"]
+    hub.fault("close", "POST", path, times=100)
+    assert "cannot be reached" in refused(*words)
+    assert hub.commits(repo_id)[0] == before
+    hub.reset()
+    push(*words)
+    assert len(hub.commits(repo_id)) == 3
+
+
+def test_an_upload_that_breaks_off_is_tried_again(quick, hub, release, repo_id):
+    hub.fault("close-upload", "PUT", "^/lfs/")
+    push("--release", release, "--repo-id", repo_id)
+    assert hub.read(repo_id, "model.tflite") == (release / "model.tflite").read_bytes()
+
+
+def test_a_hub_that_is_busy_or_fails_once_is_tried_again(quick, hub, release, repo_id):
+    hub.fault("status:429", "PUT", "^/lfs/", headers={"Retry-After": "0"})
+    hub.fault("status:500", "PUT", "^/lfs/", after=1)
+    push("--release", release, "--repo-id", repo_id)
+    assert len(hub.commits(repo_id)) == 2
+
+
+def test_a_repo_deleted_on_the_way_is_reported(quick, hub, release, other, repo_id, data):
+    push("--release", release, "--repo-id", repo_id)
+    hub.fault(f"delete:models/{repo_id}", "POST", "/commit/")
+    text = refused("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    assert f"{repo_id} does not exist" in text
+
+
+def test_a_publish_that_is_killed_leaves_the_old_version_or_the_new(hub, release, repo_id):
+    command = ["--release", release, "--repo-id", repo_id]
+    child = []
+    hub.fault(lambda: child[0].kill(), "POST", "objects/batch")
+    child.append(start_script(hub, *command))
+    assert child[0].wait(60) < 0
+    assert len(hub.commits(repo_id)) == 1
+    assert run_script(hub, *command).returncode == 0
+    assert len(hub.commits(repo_id)) == 2
+
+
+# === Tokens ===
+
+
+def test_without_a_token_it_says_how_to_get_one(hub, release, repo_id, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    text = refused("--release", release, "--repo-id", repo_id)
+    assert "there is no Hub token: run `hf auth login`, set HF_TOKEN, or give --token-file" in text
+    assert hub.requests == []
+
+
+def test_a_wrong_token_is_refused_before_anything_is_sent(hub, release, repo_id, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_nonsense")
+    text = refused("--release", release, "--repo-id", repo_id)
+    assert "does not accept the token" in text and "hf_nonsense" not in text
+    assert [call.path for call in hub.requests] == ["/api/whoami-v2"]
+
+
+def test_a_token_that_may_only_read_is_refused_before_anything_is_sent(
+    hub, release, repo_id, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", hub.read_token)
+    assert "may only read" in refused("--release", release, "--repo-id", repo_id)
+    assert [call.path for call in hub.requests] == ["/api/whoami-v2"]
+
+
+def test_a_stranger_is_refused_before_anything_is_uploaded(
+    quick, hub, release, repo_id, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
+    assert "no right to do this" in refused("--release", release, "--repo-id", repo_id)
+    assert not hub.calls("PUT")
+
+
+def test_a_token_file_is_used_and_never_shown(
+    quick, hub, release, repo_id, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.delenv("HF_TOKEN")
+    (tmp_path / "token").write_text(f"{hub.token}\n")
+    push("--release", release, "--repo-id", repo_id, "--token-file", tmp_path / "token")
+    assert {call.token for call in hub.calls("POST", "/commit/")} == {hub.token}
+    assert hub.token not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe"])
+def test_a_token_file_without_a_token_is_named(release, repo_id, tmp_path, content):
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    text = refused("--release", release, "--repo-id", repo_id, "--token-file", file)
+    assert f"--token-file {file}" in text
+
+
+# === Versions ===
+
+
+def test_a_tag_names_the_version_on_the_hub_and_in_the_card(quick, hub, api, release, repo_id):
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.2.0")
+    (tag,) = api.list_repo_refs(repo_id).tags
+    assert (tag.name, tag.target_commit) == ("v1.2.0", hub.commits(repo_id)[0].sha)
+    assert json.loads(hub.read(repo_id, "aihealth.json"))["version"] == "1.2.0"
+    card = hub.read(repo_id, "README.md").decode()
+    assert "**v1.2.0**" in card and 'revision="v1.2.0"' in card
+
+
+def test_an_existing_tag_is_refused_before_anything_is_sent(hub, release, other, repo_id, quick):
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
+    hub.reset()
+    text = refused("--release", other, "--repo-id", repo_id, "--tag", "v1.0.0")
+    assert f"{repo_id} already has the tag v1.0.0" in text
+    assert uploads(hub) == []
+
+
+@pytest.mark.parametrize("tag", ["1.0.0", "v1", "v1.2", "v01.2.3", "latest", "v1.2.3 "])
+def test_only_semantic_versions_are_tags(release, repo_id, tag):
+    text = refused("--release", release, "--repo-id", repo_id, "--tag", tag)
+    assert f"--tag {tag} is not a semantic version such as v1.2.0" in text
+
+
+def test_a_published_release_can_be_tagged_later(quick, hub, api, release, repo_id):
+    push("--release", release, "--repo-id", repo_id)
+    push("--release", release, "--repo-id", repo_id, "--tag", "v2.0.0")
+    assert [tag.name for tag in api.list_repo_refs(repo_id).tags] == ["v2.0.0"]
+    push("--release", release, "--repo-id", repo_id)  # keeps its version
+    assert json.loads(hub.read(repo_id, "aihealth.json"))["version"] == "2.0.0"
+    assert len(hub.commits(repo_id)) == 3
+
+
+def test_one_release_has_one_version(quick, release, repo_id):
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
+    text = refused("--release", release, "--repo-id", repo_id, "--tag", "v1.1.0")
+    assert "already published as v1.0.0" in text
+
+
+def test_the_changelog_lists_versions_newest_first(quick, hub, release, other, repo_id, data):
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0", "--message", "First.")
+    push("--release", other, "--repo-id", repo_id, "--tag", "v1.1.0", "--gate-data", data)
+    changelog = hub.read(repo_id, "README.md").decode().split("## Changelog")[1]
+    assert changelog.index("**v1.1.0**") < changelog.index("**v1.0.0**")
+    assert "First." in changelog
+
+
+# === The gate ===
+
+
+def test_a_worse_version_is_refused(quick, hub, release, worse, repo_id, data, capsys):
+    push("--release", release, "--repo-id", repo_id)
+    text = refused("--release", worse, "--repo-id", repo_id, "--gate-data", data)
+    assert "is worse than the one on the Hub on balanced accuracy, sensitivity Covid" in text
+    assert "--allow-regression" in text
+    assert len(hub.commits(repo_id)) == 2
+    assert "| sensitivity Normal | 1.000" in capsys.readouterr().out
+
+
+def test_a_worse_version_passes_with_a_reason_that_the_card_keeps(
+    quick, hub, release, worse, repo_id, data
+):
+    push("--release", release, "--repo-id", repo_id)
+    words = ["--release", worse, "--repo-id", repo_id, "--gate-data", data]
+    push(*words, "--allow-regression", "the labels were the wrong way round")
+    card = hub.read(repo_id, "README.md").decode()
+    assert "published nevertheless: the labels were the wrong way round" in card
+
+
+def test_a_reason_that_was_not_needed_is_not_kept(quick, hub, release, other, repo_id, data):
+    push("--release", release, "--repo-id", repo_id)
+    words = ["--release", other, "--repo-id", repo_id, "--gate-data", data]
+    push(*words, "--allow-regression", "just in case")
+    assert "just in case" not in hub.read(repo_id, "README.md").decode()
+
+
+def test_the_gate_says_when_the_old_version_may_have_seen_the_test_images(
+    quick, hub, release, other, repo_id, data, tmp_path, capsys
+):
+    push("--release", release, "--repo-id", repo_id)
+    push("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    assert commands.OTHER_DATA not in capsys.readouterr().out
+    again = copy_release(release, tmp_path / "again")
+    told = read_json(again / PROVENANCE)
+    told["data"][0]["fingerprint"] = "of another split"
+    write_json(again / PROVENANCE, told)
+    push("--release", again, "--repo-id", repo_id, "--gate-data", data)
+    assert commands.OTHER_DATA in capsys.readouterr().out
+
+
+def test_the_gate_asks_for_data(quick, release, other, repo_id):
+    push("--release", release, "--repo-id", repo_id)
+    assert "--gate-data DIR_OR_REPO" in refused("--release", other, "--repo-id", repo_id)
+
+
+# === Pull requests ===
+
+
+def test_a_contributor_opens_a_pull_request_with_both_figures(
+    quick, hub, api, release, other, repo_id, data, monkeypatch
+):
+    push("--release", release, "--repo-id", repo_id)
+    monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
+    push("--release", other, "--repo-id", repo_id, "--gate-data", data, "--create-pr")
+    assert len(hub.commits(repo_id)) == 2
+    (request,) = api.get_repo_discussions(repo_id)
+    text = api.get_discussion_details(repo_id, request.num).events[0].content
+    assert "| figure | on the Hub | this version | difference |" in text
+    assert "| balanced accuracy | 1.000 (0.886 to 1.000) |" in text
+    assert "**Passed: no figure is worse beyond its interval.**" in text
+    assert json.loads(hub.read(repo_id, "aihealth.json", rev="refs/pr/1"))["arch"] == "other"
+
+
+def test_a_pull_request_needs_a_repo(release, repo_id):
+    text = refused("--release", release, "--repo-id", repo_id, "--create-pr")
+    assert f"there is no {repo_id}" in text
+
+
+def test_a_pull_request_has_no_tag(release, repo_id):
+    words = ["--release", release, "--repo-id", repo_id, "--create-pr", "--tag", "v1.0.0"]
+    assert "merge the pull request, then tag it" in refused(*words)
+
+
+# === What is no release ===
+
+
+def test_a_folder_that_is_no_release_is_named(tmp_path, repo_id):
+    text = refused("--release", tmp_path, "--repo-id", repo_id)
+    assert f"{tmp_path} is not a release" in text
+
+
+def test_a_malformed_repo_id_is_named(release):
+    assert "'no spaces/here' is not a repo id" in refused(
+        "--release", release, "--repo-id", "no spaces/here"
+    )
+
+
+def test_a_repo_id_needs_an_owner(release):
+    assert "give it with its owner" in refused("--release", release, "--repo-id", "name")
+
+
+def test_a_public_repo_is_not_silently_private(quick, release, repo_id):
+    push("--release", release, "--repo-id", repo_id)
+    text = refused("--release", release, "--repo-id", repo_id, "--private")
+    assert f"{repo_id} is public already" in text
+
+
+def test_a_new_repo_can_be_private(quick, api, release, repo_id):
+    push("--release", release, "--repo-id", repo_id, "--private")
+    assert api.model_info(repo_id).private
+
+
+# === The script ===
+
+
+def run_script(hub, *words, environment=None):
+    process = start_script(hub, *words, environment=environment)
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def start_script(hub, *words, environment=None):
+    """push_to_hub.py as a process; its checks are made in `check.py`'s own tests."""
+    program = (
+        "import push_to_hub, aihealth.publishing.verification as c; "
+        "c.check_release = lambda folder: {}; "
+        "from aihealth.errors import run_cli; run_cli(push_to_hub.main)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "model", *map(str, words)],
+        env=hub.env(token=hub.token, **(environment or {})),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_script_ends_in_one_sentence(hub, tmp_path):
+    done = run_script(hub, "--release", tmp_path, "--repo-id", "org/name")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path} is not a release")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_is_quick_and_names_every_command(hub):
+    script = [sys.executable, str(ROOT / "push_to_hub.py"), "--help"]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, env=os.environ)
+    assert all(word in done.stdout for word in ("model", "space", "dataset", "hf auth login"))

@@ -1,0 +1,183 @@
+"""The Space as a running process: its endpoints, the examples it shows, and what it leaves."""
+
+import html
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+from aihealth import Classifier
+from aihealth.images import MAX_BYTES
+from tests.helpers.image_files import make_dicom
+from tests.helpers.space_app import RELEASE, SpaceApp, film, png, zip_of
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    with SpaceApp(tmp_path_factory.mktemp("space")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    from gradio_client import Client
+
+    return Client(app.url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return Classifier(RELEASE)
+
+
+@pytest.fixture
+def send(client, tmp_path):
+    """Ask `/predict` about bytes, or `/predict_batch` about several files."""
+    from gradio_client import handle_file
+
+    def ask(content):
+        files = content if isinstance(content, dict) else {"film.png": content}
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+        handles = [handle_file(tmp_path / name) for name in files]
+        if isinstance(content, dict):
+            return client.predict(handles, api_name="/predict_batch")
+        return client.predict(handles[0], api_name="/predict")
+
+    return ask
+
+
+def test_predict_answers_what_the_classifier_says(send, classifier):
+    content = png(film(3, "Covid"))
+    answer = send(content)
+    expected = classifier.predict(content).to_dict()
+    assert answer.pop("model") == RELEASE.name and answer.pop("revision") is None
+    probabilities = answer.pop("probabilities")
+    assert list(probabilities) == classifier.classes
+    assert probabilities == pytest.approx(expected.pop("probabilities"))
+    assert answer == expected
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_dicom_is_read_by_its_content_whatever_its_name(send, photometric):
+    pixels = film(4)
+    shown = 255 - pixels if photometric == "MONOCHROME1" else pixels
+    answer = send(make_dicom(shown, PhotometricInterpretation=photometric))
+    assert answer["probabilities"] == pytest.approx(send(png(pixels))["probabilities"], abs=0.01)
+
+
+def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
+    frames = np.stack([film(4), np.zeros_like(film(4))])
+    answer = send(make_dicom(frames))
+    assert "frame" in answer["warning"]
+    assert answer["probabilities"] == pytest.approx(send(png(frames[0]))["probabilities"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello", "not an image"),
+        (png(film())[:500], "damaged or cut short"),
+        (b"", "empty"),
+        (make_dicom(film())[:-5000], "damaged or cut short"),
+        (png(np.zeros((8, 8), np.uint8)), "at least 16"),
+        (png(np.zeros((8001, 8000), np.uint8)), "more than 64 million pixels"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_reason(send, content, reason):
+    with pytest.raises(Exception, match=reason):
+        send(content)
+
+
+def test_a_batch_has_a_row_for_each_file_also_for_broken_ones(send):
+    rows = send(
+        {
+            "one.png": png(film(1)),
+            "broken.png": b"hello",
+            "more.zip": zip_of({"a/two.png": png(film(2)), "a/three.dcm": make_dicom(film(3))}),
+        }
+    )
+    assert [row["file"] for row in rows] == ["one.png", "broken.png", "a/two.png", "a/three.dcm"]
+    assert [row["error"] is None for row in rows] == [True, False, True, True]
+
+
+def test_uploads_over_the_limit_are_refused(app):
+    data = b"\0" * (MAX_BYTES + 1)
+    answer = httpx.post(f"{app.url}/gradio_api/upload", files={"files": ("big.png", data)})
+    assert answer.status_code == 413
+
+
+def test_only_the_two_endpoints_are_public(client):
+    assert sorted(client.view_api(return_format="dict")["named_endpoints"]) == [
+        "/predict",
+        "/predict_batch",
+    ]
+
+
+@pytest.mark.parametrize("shown", ["api_python", "api_curl"])
+def test_the_examples_on_the_page_run_as_they_stand(app, tmp_path, shown):
+    (tmp_path / "film.png").write_bytes(png(film(1)))
+    (tmp_path / "films.zip").write_bytes(zip_of({"a.png": png(film(2)), "b.png": b"broken"}))
+    page = httpx.get(f"{app.url}/config").json()["i18n_translations"]["en"]["html_api"]
+    found = re.search(rf'id="{shown}"><code>(.*?)</code>', page, re.DOTALL)
+    script = html.unescape(found.group(1))
+    program = [sys.executable, "-c"] if shown == "api_python" else ["bash", "-ec"]
+    done = subprocess.run(
+        [*program, script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Covid" in done.stdout and "Pneumonia" in done.stdout
+    if shown == "api_python":
+        assert "a.png" in done.stdout and "not an image" in done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="gradio[mcp] is not installed")
+def test_mcp_clients_find_documented_tools(app):
+    schema = httpx.get(f"{app.url}/gradio_api/mcp/schema").json()
+    tools = {tool["name"].removeprefix("app_"): tool for tool in schema}
+    assert sorted(tools) == ["predict", "predict_batch"]
+    for tool in tools.values():
+        assert "not a medical device" in tool["description"]
+        (argument,) = tool["inputSchema"]["properties"].values()
+        assert "radiograph" in argument["description"]
+
+
+def test_nothing_of_a_visitor_stays(tmp_path):
+    from gradio_client import Client, handle_file
+
+    secret = "Doe^Jane-1957"
+    (tmp_path / f"{secret}.png").write_bytes(png(film(5)))
+    (tmp_path / f"{secret}.dcm").write_bytes(make_dicom(film(6), PatientName=secret))
+    (tmp_path / f"{secret}-broken.png").write_bytes(b"hello")
+    (tmp_path / f"{secret}.zip").write_bytes(zip_of({f"{secret}/x.png": png(film(7))}))
+    files = [handle_file(path) for path in tmp_path.glob(f"{secret}*")]
+    with SpaceApp(tmp_path, DELETE_EVERY="1", DELETE_AFTER="4") as app:
+        client = Client(app.url, verbose=False)
+        rows = client.predict(files, api_name="/predict_batch")
+        answer = client.predict(handle_file(tmp_path / f"{secret}.dcm"), api_name="/predict")
+        with pytest.raises(Exception, match="not an image"):
+            client.predict(handle_file(tmp_path / f"{secret}-broken.png"), api_name="/predict")
+        httpx.post(f"{app.url}/gradio_api/upload", files={"files": (secret, b"never used")})
+        assert app.files(), "uploads lie in the folder that is swept"
+        assert secret not in json.dumps(answer)
+        assert any(row["error"] for row in rows)
+        deadline = time.monotonic() + 20
+        while app.files() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert app.files() == []
+        assert secret not in app.log.read_text()
+    assert list(app.uploads.iterdir()) == []
+    assert secret not in app.log.read_text()
+
+
+def test_the_page_is_told_to_keep_no_history_and_to_count_nobody(app):
+    config = httpx.get(f"{app.url}/config").json()
+    assert config["run_history"] is False
+    assert config["analytics_enabled"] is False
+    assert not any("flag" in str(dependency["api_name"]) for dependency in config["dependencies"])

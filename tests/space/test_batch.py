@@ -1,0 +1,259 @@
+"""The Space's batches and archives, and what it forgets: uploads and answers of visitors."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+import time
+import types
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aihealth import Classifier
+from aihealth.images import MAX_BYTES, ImageError
+from tests.helpers.releases import SIZE, make_release_of_a_hospital
+from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE, one_answer
+from tests.helpers.space_app import SPACE, film, png, zip_of
+
+import answers  # isort: skip (space/ is put on the path by tests.space_app)
+import batch  # isort: skip
+import privacy  # isort: skip
+import render  # isort: skip
+
+# === Batches ===
+
+
+def write(folder, name, data):
+    path = folder / name
+    path.write_bytes(data)
+    return name, str(path)
+
+
+def rows_of(uploads):
+    return [batch.read(one_answer, *item) for item in batch.contents(uploads)]
+
+
+def test_files_and_archives_become_one_row_an_image(tmp_path):
+    image = png(film(size=32))
+    archive = zip_of({"a/1.png": image, "a/.hidden": b"", "__MACOSX/a/1.png": b"", "2": image})
+    uploads = [write(tmp_path, "x.png", image), write(tmp_path, "y.zip", archive)]
+    assert [row.name for row in rows_of(uploads)] == ["x.png", "a/1.png", "2"]
+    assert batch.count_images(uploads) == 3
+
+
+def test_a_broken_file_is_a_row_with_its_reason(tmp_path):
+    good = png(film(size=32))
+    uploads = [
+        write(tmp_path, "text.png", b"hello"),
+        write(tmp_path, "empty.png", b""),
+        write(tmp_path, "cut.png", good[:200]),
+        write(tmp_path, "good.png", good),
+    ]
+    rows = rows_of(uploads)
+    assert [bool(row.error) for row in rows] == [True, True, True, False]
+    assert rows[1].error == "the file is empty"
+
+
+def test_rows_of_a_batch_keep_thumbnails_and_no_films(tmp_path):
+    (row,) = rows_of([write(tmp_path, "x.png", png(film(size=512)))])
+    assert row.prediction.pixels.shape == (96, 96) and row.prediction.heatmaps is None
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    bomb = zip_of({"bomb.png": b"\0" * (MAX_BYTES + 1)})
+    assert len(bomb) < 100_000
+    (row,) = rows_of([write(tmp_path, "bomb.zip", bomb)])
+    assert row.error == "the file has more than 50 MB"
+
+
+def test_an_archive_that_unpacks_without_end_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_UNPACKED", 3000)
+    files = {f"{number}.bin": b"\0" * 1000 for number in range(20)}
+    rows = rows_of([write(tmp_path, "big.zip", zip_of(files))])
+    assert len(rows) == 5 and rows[-1].error == batch.TOO_LARGE
+
+
+def test_more_images_than_allowed_end_with_a_row_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_IMAGES", 3)
+    uploads = [write(tmp_path, f"{number}.png", b"") for number in range(9)]
+    rows = rows_of(uploads)
+    assert [row.error for row in rows][2:] == ["the file is empty", batch.TOO_MANY]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: data[:60] + data[90:], "damaged"),
+        (lambda data: data.replace(b"a.png", b"b.png", 1), "damaged"),
+        (lambda data: zip_of({}), "no file in it"),
+    ],
+)
+def test_damaged_archives_are_rows_too(tmp_path, damage, reason):
+    data = damage(zip_of({"a.png": png(film(size=32))}))
+    (row,) = rows_of([write(tmp_path, "z.zip", data)])
+    assert reason in row.error
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_costs_no_other_its_answer(tmp_path, way):
+    image = png(film(size=32))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", way) as archive:
+        archive.writestr("bad.png", image)
+        archive.writestr("good.png", image)
+    data = bytearray(buffer.getvalue())
+    data[60:260] = bytes(byte ^ 0xFF for byte in data[60:260])
+    uploads = [write(tmp_path, "z.zip", bytes(data)), write(tmp_path, "last.png", image)]
+    assert [(row.name, row.error) for row in rows_of(uploads)] == [
+        ("bad.png", "the file is damaged inside the ZIP archive"),
+        ("good.png", None),
+        ("last.png", None),
+    ]
+
+
+def test_an_archive_of_very_many_entries_is_not_opened(tmp_path, monkeypatch):
+    data = zip_of({f"{number}.png": b"" for number in range(21)})
+    fewer = data.replace((21).to_bytes(2, "little") * 2, (1).to_bytes(2, "little") * 2)
+    assert fewer != data  # The number that an archive gives says nothing.
+    upload, image = write(tmp_path, "many.zip", fewer), png(film(size=32))
+    monkeypatch.setattr(batch, "MAX_ENTRIES", 21)
+    assert batch.count_images([upload]) == 21
+    monkeypatch.setattr(batch, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
+    uploads = [upload, write(tmp_path, "last.png", image)]
+    assert batch.count_images(uploads) == 2
+    assert [row.error for row in rows_of(uploads)] == [batch.TOO_MANY_ENTRIES, None]
+
+
+def test_a_locked_entry_says_that_it_is_locked(tmp_path):
+    data = bytearray(zip_of({"a.png": b"123"}))
+    data[6] |= 1  # the flag in the local header
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # and in the directory
+    (row,) = rows_of([write(tmp_path, "z.zip", bytes(data))])
+    assert row.error == "the file is locked with a password"
+
+
+def test_csv_has_a_line_an_image_and_no_formulas():
+    rows = [batch.Row("=cmd|x.png", ANSWER), batch.Row("b.png", error="the file is empty")]
+    lines = list(csv.DictReader(io.StringIO(batch.to_csv(rows, CONFIG.classes))))
+    assert [line["file"] for line in lines] == ["'=cmd|x.png", "b.png"]
+    assert lines[0]["label"] == "Pneumonia" and lines[0]["Pneumonia"] == "0.9720"
+    assert lines[1]["Covid"] == "" and lines[1]["error"] == "the file is empty"
+
+
+def test_the_table_counts_each_kind_of_answer():
+    rows = [
+        batch.Row("a", ANSWER),
+        batch.Row("b", UNSURE),
+        batch.Row("c", OTHER),
+        batch.Row("d", error="damaged"),
+    ]
+    html = render.table(rows, CONFIG.classes, "en")
+    assert "1 answered, 1 not sure, 1 no chest radiograph, 1 unreadable" in html
+
+
+def test_the_page_says_that_many_films_come_from_elsewhere(tmp_path):
+    classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
+    page = answers.Answers(types.SimpleNamespace(classifier=classifier, problem=None), threads=1)
+    request = types.SimpleNamespace(headers={"accept-language": "en"})
+    for level, told in ((120, False), (150, True)):
+        films = [
+            dict(zip(("orig_name", "path"), write(tmp_path, f"{index}.png", image), strict=True))
+            for index in range(20)
+            if (image := png(np.full((SIZE, SIZE), level + index % 9 - 4, np.uint8)))
+        ]
+        html, _ = page.show_batch(
+            films, request, types.SimpleNamespace(tqdm=lambda rows, **_: rows)
+        )
+        assert ("these 20 images differ" in html) == told
+    html, _ = page.show_batch(
+        films[:19], request, types.SimpleNamespace(tqdm=lambda rows, **_: rows)
+    )
+    assert "images differ" not in html
+
+
+def test_errors_of_reading_are_passed_on():
+    assert batch.read(one_answer, "x", ImageError("why")) == batch.Row("x", error="why")
+
+
+def test_zip_entries_are_never_written_to_the_disk(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("unpacked")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extract", refuse)
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", refuse)
+    archive = zip_of({"../../evil.png": png(film(size=32))})
+    (row,) = rows_of([write(tmp_path, "z.zip", archive)])
+    assert row.prediction is not None and list(tmp_path.iterdir()) == [tmp_path / "z.zip"]
+
+
+# === Clean-up ===
+
+
+def test_old_uploads_go_and_young_ones_stay(tmp_path):
+    old, young = tmp_path / "hash1" / "old.png", tmp_path / "hash2" / "young.png"
+    for path in (old, young):
+        path.parent.mkdir()
+    old.write_bytes(b"1")
+    os.utime(old, (time.time() + 1e6,) * 2)  # a client's clock must not save it
+    time.sleep(0.3)
+    young.write_bytes(b"1")
+    privacy.sweep(tmp_path, 0.2)
+    assert not old.exists() and young.exists()
+    time.sleep(0.3)
+    privacy.sweep(tmp_path, 0.2)
+    privacy.sweep(tmp_path, -1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_killed_spaces_go_at_the_next_start_and_those_of_live_ones_stay(
+    tmp_path, monkeypatch
+):
+    code = (
+        "import privacy; f = privacy.use_private_folder(); (f / 'film').touch(); print(f); input()"
+    )
+    spaces = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=SPACE,
+            env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    killed, live, ended = (Path(space.stdout.readline().strip()) for space in spaces)
+    other = tmp_path / "aihealth-of-something-else"
+    other.mkdir()
+    spaces[0].kill()
+    spaces[0].wait()
+    spaces[2].communicate("\n")
+    assert killed.exists() and not ended.exists()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    mine = privacy.use_private_folder()
+    privacy.remove_left_behind(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([live, other, mine])
+    assert (live / "film").exists()
+    spaces[1].communicate("\n")
+    assert not live.exists()
+
+
+def test_answers_of_visitors_who_left_are_forgotten():
+    import gradio as gr
+    from gradio.state_holder import StateHolder
+
+    sessions = StateHolder()
+    with gr.Blocks(analytics_enabled=False) as page:
+        shown = gr.HTML()
+    sessions.set_blocks(page)
+    sessions["gone"]._update_value_in_config(shown._id, "the film of a visitor")
+    time.sleep(0.3)
+    assert "gone" in sessions and sessions["here"]
+    privacy.forget(sessions, 0.2)
+    assert "here" in sessions and "gone" not in sessions
+    assert list(sessions.time_last_used) == ["here"]

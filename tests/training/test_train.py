@@ -1,0 +1,364 @@
+"""`train.py` as a user runs it: a process, on drawn images, small and short."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aihealth import from_pretrained_keras, release
+from aihealth.data import prepared as data
+from aihealth.data import provenance
+from aihealth.errors import UserError
+from aihealth.modeling import architectures
+from aihealth.release import ReleaseConfig
+from aihealth.training import batches, checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--size", "48", "--augment", "light", "--batch-size", "16")
+
+
+def run(*words, **options):
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+
+
+def train(*words):
+    return run("train.py", *words)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A prepared dataset of a few dozen drawn images."""
+    root = tmp_path_factory.mktemp("data")
+    made = run("-m", "data_prep", "demo", "--out", root / "drawn", "--images-per-class", "36")
+    assert made.returncode == 0, made.stderr
+    made = run("-m", "data_prep", "prepare", root / "drawn", "--out", root / "ready")
+    assert made.returncode == 0, made.stderr
+    return root / "ready"
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    """A run that was killed after its first epoch and went on."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    words = ("train.py", "--data", prepared, "--out", out, *SMALL, "--epochs", "3")
+    log = open(out.parent / "log", "w")  # noqa: SIM115
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)], cwd=ROOT, stdout=log, stderr=log, text=True
+    )
+    deadline = time.monotonic() + 300
+    while not (out / "checkpoint" / "state.json").exists():
+        assert process.poll() is None, (out.parent / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "release").exists()
+    resumed = run(*words, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    return out, resumed.stdout
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(trained):
+    out, printed = trained
+    first = int(printed.partition("resuming after epoch ")[2].split()[0])
+    assert 1 <= first < 3
+    history = json.loads((out / "release" / release.HISTORY).read_text())
+    assert len(history["loss"]) == len(history["val_loss"]) == len(history["seconds"]) == 3
+
+
+def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
+    prepared, tmp_path, monkeypatch
+):
+    import train as program
+    from aihealth.training import finishing
+
+    given = []
+    monkeypatch.setattr(finishing, "write_release", lambda *found: given.append(found[2]))
+    larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
+    args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
+    facts = {"fingerprints": [data.fingerprint(str(prepared))]}
+    program.write_release(args, tmp_path, (None, dict(larger), {}, facts, None, None))
+    splits = given[0]
+    served = data.load([str(prepared)], 32)
+    for name in ("train", "validation", "test"):
+        kept = served[name].sources != "harbour"
+        assert np.array_equal(splits[name].pixels, served[name].pixels[kept])
+    left = np.concatenate([part.pixels[part.sources == "harbour"] for part in served.values()])
+    assert np.array_equal(splits["left_out"].pixels, left)
+    with pytest.raises(UserError, match="--data changed while"):
+        facts = {"fingerprints": ["of other images"]}
+        program.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
+
+
+def test_the_release_has_everything_that_loaders_and_readers_want(trained):
+    out, _ = trained
+    folder = out / "release"
+    names = (
+        *release.KERAS_FILES, *release.SAVED_MODEL_FILES, release.CONFIG, release.LITERT,
+        release.OOD, release.METRICS, release.PROVENANCE, release.CARD, release.HANDLER,
+        *(f"{release.FIGURES}/{name}.png" for name in (
+            "confusion_matrix", "roc", "reliability", "risk_coverage", "training_curves")),
+        *(f"aihealth/{name}" for name in release.SERVING_MODULES),
+    )  # fmt: skip
+    assert [name for name in names if not (folder / name).exists()] == []
+    assert not list(out.glob("*.part"))
+
+
+def test_the_release_says_where_it_came_from(trained, prepared):
+    out, _ = trained
+    found = json.loads((out / "release" / release.PROVENANCE).read_text())
+    assert found["command"].startswith("python train.py --data")
+    assert found["seed"] == 1337
+    assert found["data"][0]["fingerprint"] == data.fingerprint(str(prepared))
+    assert {"tensorflow", "keras", "python"} <= found["versions"].keys()
+    assert sum(found["images"].values()) > 80
+    assert found["test_images_in_training_groups"] == 0
+
+
+def test_a_model_of_drawings_says_so(trained):
+    out, _ = trained
+    config = ReleaseConfig.load(out / "release")
+    assert config.drawn_data
+    assert config.classes == ["Covid", "Normal", "Pneumonia"]
+    assert config.sources == ["harbour", "hillside", "north"]
+    assert "Trained on drawn images" in (out / "release" / release.CARD).read_text()
+
+
+def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared):
+    out, _ = trained
+    from aihealth import Classifier
+
+    block = json.loads((out / "release" / release.METRICS).read_text())["test"]
+    test = data.load([str(prepared)], 48)["test"]
+    answers = Classifier(out / "release").predict_batch(test.pixels)
+    right = [
+        max(a.probabilities, key=a.probabilities.get) == test.classes[label]
+        for a, label in zip(answers, test.labels, strict=True)
+    ]
+    assert block["n"] == len(test)
+    assert block["accuracy"] == pytest.approx(np.mean(right), abs=1e-4)
+    low, high = block["intervals"]["accuracy"]
+    assert low <= block["accuracy"] <= high
+    assert set(block["per_source"]) == {"harbour", "hillside", "north"}
+
+
+def test_a_release_looks_at_both_sides_of_an_image_and_says_so(trained):
+    folder = trained[0] / "release"
+    assert architectures.looks_at_both_sides(from_pretrained_keras(str(folder)))
+    assert json.loads((folder / release.PROVENANCE).read_text())["both_sides"]
+    assert "and its mirror image" in (folder / release.CARD).read_text()
+
+
+def test_a_finished_run_is_not_overwritten(trained, prepared):
+    out, _ = trained
+    again = train("--data", prepared, "--out", out)
+    assert again.returncode == 2
+    assert again.stderr.strip() == (
+        f"error: --out {out} holds a release already; choose another folder"
+    )
+
+
+def test_weights_are_released_without_more_training(trained, prepared, tmp_path):
+    first = trained[0]
+    weights = ["--weights", first / "checkpoint" / "best.npz"] * 2
+    out = tmp_path / "mean"
+    done = train("--data", prepared, "--out", out, *SMALL, "--epochs", "0", *weights)
+    assert done.returncode == 0, done.stderr
+    found, expected = (
+        json.loads((folder / "release" / release.METRICS).read_text())["test"]["confusion"]
+        for folder in (out, first)
+    )
+    assert found == expected
+    assert not (out / "release" / "figures" / "training_curves.png").exists()
+    told = json.loads((out / "release" / release.PROVENANCE).read_text())
+    assert told["starting_weights"] == ["best.npz", "best.npz"]
+    assert told["continued_from"] == [0, 0]
+    assert [run["epochs"] for run in told["earlier_runs"]] == [3]
+    assert "the mean of 2 states of earlier runs" in (out / "release" / release.CARD).read_text()
+
+
+def test_nothing_to_train_and_nothing_trained(prepared, tmp_path):
+    fails("--epochs at least 1 (0 with --weights)",
+          "--data", prepared, "--out", tmp_path / "run", "--epochs", "0")  # fmt: skip
+
+
+def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
+    out, _ = trained
+    (tmp_path / "run").mkdir()
+    os.symlink(out / "checkpoint", tmp_path / "run" / "checkpoint")
+    words = ("--data", prepared, "--out", tmp_path / "run", *SMALL, "--resume")
+    answer = train(*words, "--epochs", "3", "--seed", "7")
+    assert answer.returncode == 2
+    assert "made with seed 1337, not 7; use the same options" in answer.stderr
+    answer = train(*words, "--epochs", "3", "--leave-out", "harbour")
+    assert answer.returncode == 2 and "the checkpoint in" in answer.stderr
+    # As many images, but not the same ones.
+    settings = json.loads((out / "checkpoint" / "state.json").read_text())["settings"]
+    average = checkpoint.WeightAverage(0.99)
+    checkpoint.restore(out, average, settings)
+    for name, other in (("leave_out", "harbour"), ("data", ["of another split"])):
+        with pytest.raises(UserError, match=f"made with {name} .*, not .*; use the same options"):
+            checkpoint.restore(out, average, settings | {name: other})
+    assert settings["leave_out"] is None
+    assert settings["data"] == [data.fingerprint(str(prepared))]
+
+
+# === Bad input: one sentence, status 2, no traceback ===
+
+
+def fails(sentence, *words):
+    answer = train(*words)
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert sentence in answer.stderr, answer.stderr
+
+
+def test_resume_without_a_checkpoint(prepared, tmp_path):
+    fails("has no checkpoint; start without --resume",
+          "--data", prepared, "--out", tmp_path / "new", "--resume")  # fmt: skip
+
+
+def test_data_that_was_not_prepared(tmp_path):
+    (tmp_path / "plain" / "Covid").mkdir(parents=True)
+    fails("plain is not a prepared dataset; make one with `python -m data_prep prepare",
+          "--data", tmp_path / "plain", "--out", tmp_path / "run")  # fmt: skip
+
+
+def test_a_dataset_repo_that_does_not_exist(hub, tmp_path):
+    fails("org/none", "--data", "org/none", "--out", tmp_path / "run")
+
+
+def test_a_malformed_repo_id(tmp_path):
+    fails("not//valid", "--data", "not//valid", "--out", tmp_path / "run")
+
+
+def test_an_unknown_source_to_leave_out(prepared, tmp_path):
+    fails("--leave-out mars: the data's sources are harbour, hillside, north",
+          "--data", prepared, "--out", tmp_path / "run", "--leave-out", "mars")  # fmt: skip
+
+
+def test_an_output_that_cannot_be_written(prepared, tmp_path):
+    (tmp_path / "file").write_text("")
+    fails("file", "--data", prepared, "--out", tmp_path / "file" / "run")
+
+
+def test_an_odd_batch(prepared, tmp_path):
+    fails("--batch-size 15: an even number is needed",
+          "--data", prepared, "--out", tmp_path / "run", "--batch-size", "15")  # fmt: skip
+
+
+# === Feeding ===
+
+
+def some_images():
+    labels = np.array([0] * 60 + [1] * 30 + [1] * 6 + [2] * 4)
+    sources = np.array(["a"] * 60 + ["a"] * 30 + ["b"] * 6 + ["b"] * 4)
+    pixels = np.arange(100, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+    return data.Images(pixels, labels, ["A", "B", "C"], sources, np.arange(100).astype(str))
+
+
+@pytest.mark.parametrize(
+    ("balance", "share_of_b"), [(1.0, 1 / 2), (0.5, 6**0.5 / (6**0.5 + 30**0.5))]
+)
+def test_classes_are_balanced_and_sources_within_them(balance, share_of_b):
+    images = some_images()
+    weights = batches.sampling_weights(images, balance)
+    per_class = np.bincount(images.labels, weights)
+    np.testing.assert_allclose(per_class, 1 / 3)
+    assert weights[90:96].sum() == pytest.approx(share_of_b / 3)
+
+
+def test_no_balance_draws_all_images_alike():
+    np.testing.assert_allclose(batches.sampling_weights(some_images(), 0.0), 0.01)
+
+
+def test_a_resumed_run_draws_what_it_would_have_drawn():
+    import tensorflow as tf
+
+    images = some_images()
+
+    def drawn(steps):
+        drawn_batches = batches.training_batches(
+            images,
+            lambda x: tf.cast(x[..., None], tf.float32),
+            weights=batches.sampling_weights(images, 1.0),
+            batch_size=8,
+            steps=steps,
+            smoothing=0.0,
+            seed=5,
+        )
+        return [x.numpy()[:, 0, 0, 0].tolist() for x, _ in drawn_batches]
+
+    assert drawn(range(0, 6))[3:] == drawn(range(3, 6))
+    assert drawn(range(0, 6)) != drawn(range(6, 12))
+
+
+def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
+    import shutil
+
+    out, _ = trained
+    shutil.copytree(out / "checkpoint", tmp_path / "checkpoint.old")
+    _, progress = checkpoint.restore(tmp_path, checkpoint.WeightAverage(0.9), {"seed": 1337})
+    assert progress.epoch == 3
+    assert (tmp_path / "checkpoint" / "best.npz").exists()
+
+
+def test_leaving_out_a_source_keeps_it_out_of_training():
+    splits = {"train": some_images(), "validation": some_images(), "test": some_images()}
+    with pytest.raises(UserError, match="a class has no images without it"):
+        data._leave_out(splits, "b")
+
+
+def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
+    images = some_images()
+    images.labels[96:] = [0, 0, 1, 2]  # of source b
+    images.labels[60:63] = 2
+    twin = images.subset(np.arange(100))
+    twin.groups[:3] = images.groups[96:99]  # the same patients, in another split, at source a
+    splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b")
+    assert len(splits["train"]) == 87 and len(splits["validation"]) == 90
+    assert len(splits["left_out"]) == 30 and len(set(splits["left_out"].groups)) == 10
+
+
+def test_the_same_image_in_two_datasets_keeps_its_group():
+    first, second = some_images(), some_images()
+    groups = data._join([first, second]).groups
+    assert groups.tolist() == first.groups.tolist() * 2
+
+
+def test_weights_that_have_seen_a_source_do_not_start_a_run_that_leaves_it_out(tmp_path):
+    run = {"epochs": 3, "leave_out": "a", "earlier_runs": [], "continued_from": []}
+    mean = {"epochs": 0, "leave_out": None, "earlier_runs": [run], "continued_from": [0]}
+    for name, told in (("run", run), ("mean", mean)):
+        (tmp_path / name / "release").mkdir(parents=True)
+        release.write_json(tmp_path / name / "release" / release.PROVENANCE, told)
+        weights = [tmp_path / name / "checkpoint" / "best.npz"]
+        weights.append(tmp_path / name / "release" / "model.weights.h5")
+        provenance.check_left_out([*weights, "imagenet", tmp_path / "alone.h5"], "a")
+        with pytest.raises(UserError, match="not trained without b"):
+            provenance.check_left_out(weights, "b")
+
+
+def test_drawings_are_still_drawings_in_several_datasets(prepared):
+    once, twice = (data.load([str(prepared)] * times, 32)["train"] for times in (1, 2))
+    assert once.drawn == len(once) and twice.drawn == len(twice) == 2 * len(once)
+
+
+@pytest.mark.parametrize("words", [["--size=128"], ["--size", "128"]])
+def test_a_size_that_was_asked_for_is_kept_for_every_network(monkeypatch, words):
+    import train as program
+
+    command = ["train.py", "--data", "x", "--out", "y", "--arch", "MobileNetV2"]
+    monkeypatch.setattr(sys, "argv", [*command, *words])
+    assert program.parse_arguments().size == 128
+    monkeypatch.setattr(sys, "argv", command)
+    assert program.parse_arguments().size == 224
