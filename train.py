@@ -84,7 +84,8 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     import tensorflow as tf
 
     from aihealth.data import prepared as data
-    from aihealth.data import provenance, streaming
+    from aihealth.data import provenance as lineage
+    from aihealth.data import streaming
     from aihealth.evaluation import leave_one_source_out as loso
     from aihealth.modeling import architectures, export
     from aihealth.training import augmentation, batches, checkpoint
@@ -92,7 +93,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     answers = args.left_out_answers
     unseen = loso.Answers.load(answers) if answers else None
     if args.leave_out:
-        provenance.check_left_out(args.weights or (), args.leave_out)
+        lineage.check_left_out(args.weights or (), args.leave_out)
     if unseen and args.leave_out:  # What is measured must not choose its own temperature.
         others = unseen.sources != args.leave_out
         unseen = unseen.subset(others) if others.any() else None

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
 from aihealth import release
+from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
 from aihealth.evaluation import leave_one_source_out as loso
 from aihealth.publishing import card_tables
@@ -308,7 +309,7 @@ def without_folders(command: str) -> str:
 
 def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     """This run and all before it, each once, the first one first."""
-    return provenance.flatten([provenance])[0]
+    return lineage.flatten([provenance])[0]
 
 
 def _epochs(run: dict[str, Any]) -> str:
@@ -325,7 +326,7 @@ def _starting_weights(provenance: dict[str, Any]) -> str:
     """Where the first weights came from, for people."""
     runs, names = _runs(provenance), provenance.get("starting_weights") or []
     if len(runs) > 1:
-        taken = collections.Counter(runs[-1][provenance.PARENTS])
+        taken = collections.Counter(runs[-1][lineage.PARENTS])
         count = sum(taken.values())
         told = "; ".join(
             _epochs(run)

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from aihealth import images, release
 from aihealth.classifier import Classifier
-from aihealth.data import provenance
+from aihealth.data import provenance as lineage
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
@@ -301,9 +301,9 @@ def describe_run(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[
     digests = facts.pop("fingerprints")
     weights = facts.get("starting_weights") or []
     facts["starting_weights"] = [Path(name).name for name in weights]
-    earlier = map(provenance.provenance_of, weights)
-    runs, places = provenance.flatten([run for run in earlier if run])
-    facts |= {provenance.PARENTS: places, provenance.EARLIER: runs}
+    earlier = map(lineage.provenance_of, weights)
+    runs, places = lineage.flatten([run for run in earlier if run])
+    facts |= {lineage.PARENTS: places, lineage.EARLIER: runs}
     return {
         "date": datetime.date.today().isoformat(),
         "command": card.without_folders(shlex.join(["python", *sys.argv])),

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import push_to_hub
-from aihealth.data import provenance
+from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
 from aihealth.publishing import card, card_tables
 from aihealth.release import METRICS, PROVENANCE, ReleaseConfig, read_json, write_json
@@ -228,14 +228,14 @@ def test_runs_behind_a_release_are_kept_once_however_they_are_told():
     first = {"epochs": 16}
     second = {"epochs": 14, "continued_from": first}  # as the first releases told it
     third = {"epochs": 11, "continued_from": [second, first]}
-    runs, places = provenance.flatten([third, second, third])
+    runs, places = lineage.flatten([third, second, third])
     assert [run["epochs"] for run in runs] == [16, 14, 11]
     assert [run["continued_from"] for run in runs] == [[], [0], [1, 0]]
     assert places == [2, 1, 2]
 
     flat = {"epochs": 0, "continued_from": places, "earlier_runs": runs}
     last = {"epochs": 5, "continued_from": [flat, second]}
-    runs, places = provenance.flatten([last])
+    runs, places = lineage.flatten([last])
     assert [run["epochs"] for run in runs] == [16, 14, 11, 0, 5]
     assert runs[-1]["continued_from"] == [3, 1]
     assert places == [4]

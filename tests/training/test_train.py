@@ -14,7 +14,7 @@ import pytest
 
 from aihealth import from_pretrained_keras, release
 from aihealth.data import prepared as data
-from aihealth.data import provenance
+from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
 from aihealth.modeling import architectures
 from aihealth.release import ReleaseConfig
@@ -343,9 +343,9 @@ def test_weights_that_have_seen_a_source_do_not_start_a_run_that_leaves_it_out(t
         release.write_json(tmp_path / name / "release" / release.PROVENANCE, told)
         weights = [tmp_path / name / "checkpoint" / "best.npz"]
         weights.append(tmp_path / name / "release" / "model.weights.h5")
-        provenance.check_left_out([*weights, "imagenet", tmp_path / "alone.h5"], "a")
+        lineage.check_left_out([*weights, "imagenet", tmp_path / "alone.h5"], "a")
         with pytest.raises(UserError, match="not trained without b"):
-            provenance.check_left_out(weights, "b")
+            lineage.check_left_out(weights, "b")
 
 
 def test_drawings_are_still_drawings_in_several_datasets(prepared):
