@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from aihealth import from_pretrained_keras, images
+from tests.helpers.notebook import run_notebook
 from tests.helpers.space_app import ROOT, SpaceApp
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ def run(hub, *words):
     return done.stdout
 
 
-def test_from_images_to_a_space_that_answers_what_the_model_says(hub, tmp_path):
+def test_from_images_to_a_space_that_answers_what_the_model_says(hub, tmp_path, monkeypatch):
     drawn, ready, out = tmp_path / "drawn", tmp_path / "ready", tmp_path / "run"
     run(hub, "-m", "data_prep", "demo", "--out", drawn, "--images-per-class", 36)
     run(hub, "-m", "data_prep", "prepare", drawn, "--out", ready)
@@ -57,3 +58,15 @@ def test_from_images_to_a_space_that_answers_what_the_model_says(hub, tmp_path):
     assert (evaluated / "metrics.json").exists()
     with Image.open(evaluated / "figures" / "confusion_matrix.png") as figure:
         assert figure.width > 300
+
+    # A contributor goes on from there with the notebook and opens a pull request.
+    small = "--size 48 --epochs 3 --augment light --batch-size 16"
+    for name, value in {
+        "AIHEALTH_DATA": "org/films",
+        "AIHEALTH_MODEL": "org/model",
+        "AIHEALTH_OUT": str(tmp_path / "notebook"),
+        "AIHEALTH_OPTIONS": small,
+        "HF_TOKEN": hub.token,
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert "/discussions/" in run_notebook(hub.env(hub.token))
