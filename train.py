@@ -17,7 +17,7 @@ several times. The run's folder holds `checkpoint/` (go on with `--resume`) and,
     python push_to_hub.py model --release runs/compact/release --repo-id ORG/NAME
 
 `--stream` reads a dataset repo that fits neither memory nor disk as training goes on. Several
-processes or machines train together with KERAS_BACKEND=jax: docs/training-at-scale.md says how.
+processes or machines train together with KERAS_BACKEND=jax: docs/scale.md says how.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from aihealth.errors import UserError, run_cli
 from aihealth.training import distribution
 
 # What each architecture is trained with, unless an option says otherwise. `baseline` is the
-# original script's recipe; docs/ablation.md says what of `compact` was measured and what was not.
+# original script's recipe; docs/lab-notebook.md says what of `compact` was measured.
 RECIPES = {
     "compact": {
         "size": 160,
@@ -377,7 +377,7 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--weight-decay", type=float)
     recipe.add_argument("--augment",
         choices=("light", "medium", "heavy", "wide", "mixed", "original", "none"),
-        help="light to wide: how far images are changed against shortcuts (docs/ablation.md); "
+        help="light to wide: how far images are changed against shortcuts (docs/lab-notebook.md); "
         "mixed: half light, half wide; original: as the original script did")  # fmt: skip
     recipe.add_argument("--exchange", type=float,
         help="probability, 0 to 1, that the lungs of a training image are put into the "

@@ -297,7 +297,7 @@ class Classifier:
         return self._local.runner, self._local.names
 
 
-# Pixels of the network's input; docs/ablation.md has other values, and other filters.
+# Pixels of the network's input; docs/lab-notebook.md has other values, and other filters.
 SMOOTHING = 0.7
 
 SMOOTHED = (

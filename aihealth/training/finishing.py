@@ -40,7 +40,7 @@ BATCH = 64
 PERTURBATIONS = 4  # of each validation image, to calibrate on
 # A hospital that was not seen lies farther from the training data than a new patient of one that
 # was: the threshold leaves this factor of room above the farthest of 99 in 100 of those
-# (docs/ablation.md: what more and less room turn away).
+# (docs/lab-notebook.md: what more and less room turn away).
 OOD_ROOM = 1.2
 PACKAGES = ("tensorflow", "keras", "datasets", "huggingface_hub", "numpy", "pillow")
 
