@@ -24,14 +24,35 @@ def main() -> None:
 def publish(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     # Imported late: `--help` and a mistyped option answer at once.
-    from aihealth.publishing import commands
+    from aihealth.publishing import dataset, model, space
+    from aihealth.publishing.repo import Destination
 
-    commands = {
-        "model": commands.publish_model,
-        "space": commands.publish_space,
-        "dataset": commands.publish_dataset,
-    }
-    commands[args.what](args)
+    to = Destination(args.repo_id, args.private, args.message, args.token_file, args.dry_run)
+    if args.what == "dataset":
+        dataset.publish_dataset(to, args.data, args.license)
+    elif args.what == "space":
+        space.publish_space(
+            to,
+            args.model_id,
+            revision=args.revision,
+            hardware=args.hardware,
+            examples=args.examples,
+        )
+    else:
+        options = model.Options(
+            args.tag, args.create_pr, args.regression_data, args.allow_regression
+        )
+        if args.check:
+            model.check_model(to, options)
+        else:
+            model.publish_model(to, args.release, options)
+
+
+class _Renamed(argparse.Action):
+    """An option of earlier versions: the error names its new form."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error("--gate-data is now called --regression-data")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,7 +67,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     what.add_argument(
         "--check",
         action="store_true",
-        help="only see, before a training, whether token, repo, tag and gate data will do",
+        help="only see, before a training, whether token, repo, tag and regression data will do",
     )
     model.add_argument("--tag", metavar="vX.Y.Z", help="semantic version; must be new")
     model.add_argument(
@@ -55,7 +76,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="open a pull request with old and new figures instead of publishing",
     )
     model.add_argument(
-        "--gate-data",
+        "--regression-data",
         metavar="DIR_OR_REPO",
         help="test data on which the version on the Hub and the new one are compared; by default "
         "what the release was trained on, where it can be found",
@@ -65,6 +86,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="REASON",
         help="publish although it is worse; the reason goes into the card",
     )
+
+    model.add_argument("--gate-data", action=_Renamed, help=argparse.SUPPRESS)
 
     space = commands.add_parser("space", help="the Gradio page for a published model")
     space.add_argument("--model-id", required=True, metavar="ORG/NAME", help="model repo to serve")

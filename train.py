@@ -12,7 +12,7 @@ trains the default network on drawn images in a few minutes. For the original pr
 
 `--data` is a folder made by `data_prep prepare` or a dataset repo on the Hub, and can be given
 several times. The run's folder holds `checkpoint/` (go on with `--resume`) and, at the end,
-`release/`: file for file what the model repo on the Hub will hold. Publish it with
+`release/`: weights, configuration, figures and card. Publishing adds the code that serves them:
 
     python push_to_hub.py model --release runs/compact/release --repo-id ORG/NAME
 
@@ -256,6 +256,7 @@ def feed(
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth.data import prepared as data
+    from aihealth.publishing import card
     from aihealth.training import checkpoint, finishing
 
     model, splits, history, facts, change, unseen = trained
@@ -274,6 +275,7 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen
     )
+    card.render(folder).save(folder / "README.md")
     print(
         f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
         f"  python -m aihealth predict --model {folder} FILES\n"

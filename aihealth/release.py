@@ -1,7 +1,8 @@
 """What a release folder holds: its file names and its one configuration file.
 
-A release folder is, file for file, the root of the model repo on the Hub. Every name and every
-fact that more than one module needs stands here and nowhere else.
+What `train.py` wrote is what lies at the root of the model repo on the Hub; publishing adds the
+serving modules, the handler and an example image (`aihealth.publishing.staging`). Every name and
+every fact that more than one module needs stands here and nowhere else.
 """
 
 import contextlib
@@ -27,20 +28,17 @@ CARD = "README.md"
 HANDLER = "handler.py"
 FIGURES = "figures"
 HISTORY = "history.json"
+AUDIT = "audit.json"  # what `python -m aihealth audit` found out about the release
+CHANGELOG = "changelog.json"
+EXAMPLE = "examples/drawn.png"  # what the card's code blocks are tried on
 
 # What `aihealth.Classifier` downloads, and a Space preloads.
 SERVING_FILES = (CONFIG, LITERT, OOD, METRICS)
 
-# Modules of `aihealth` that serving needs; they travel with a Space and with a model repo.
-SERVING_MODULES = (
-    "__init__.py",
-    "classifier.py",
-    "dicom.py",
-    "errors.py",
-    "hub.py",
-    "images.py",
-    "ood.py",
-    "release.py",
+# Modules of `aihealth` that serving needs; they travel with a Space and with a model repo. All that
+# lie directly in the package, but for the command line.
+SERVING_MODULES = tuple(
+    sorted(path.name for path in Path(__file__).parent.glob("*.py") if path.name != "__main__.py")
 )
 
 FORMAT = 1

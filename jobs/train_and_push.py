@@ -49,7 +49,7 @@ def main() -> None:
     add("--tag", metavar="vX.Y.Z", help="of the model")
     add("--private", action="store_true", help="make a new model repo private")
     add(
-        "--gate-data",
+        "--regression-data",
         metavar="DIR_OR_REPO",
         help="test data to compare with the version on the Hub (default: --data, where it is one)",
     )
@@ -65,11 +65,11 @@ def main() -> None:
         code = checkout(args.code, args.code_revision, Path(temporary) / "code")
         out = Path(args.out or tempfile.mkdtemp(prefix="run-")).absolute()
         data = [word for root in args.data for word in ("--data", root)]
-        gate = args.gate_data or (args.data[0] if len(args.data) == 1 else None)
+        test_data = args.regression_data or (args.data[0] if len(args.data) == 1 else None)
         push = ["push_to_hub.py", "model", "--repo-id", args.repo_id]
         push += ["--tag", args.tag] if args.tag else []
         push += ["--private"] if args.private else []
-        push += ["--gate-data", gate] if gate else []
+        push += ["--regression-data", test_data] if test_data else []
         push += ["--allow-regression", args.allow_regression] if args.allow_regression else []
         python(code, *push, "--check")  # hours of training should not end with a refused token
         if not (out / "release").exists():

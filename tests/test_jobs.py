@@ -67,7 +67,7 @@ def test_a_job_trains_on_a_dataset_of_the_hub_and_publishes(hub, tmp_path):
     refused = run(*second, "--tag", "v0.1.0", env=env)
     assert refused.returncode == 2 and "already has the tag v0.1.0" in refused.stderr
     refused = run(*second, "--data", "org/other", env=env)
-    assert refused.returncode == 2 and "say with --gate-data" in refused.stderr
+    assert refused.returncode == 2 and "say with --regression-data" in refused.stderr
 
 
 def test_a_release_that_is_there_is_published_without_a_training_and_kept_when_refused(
@@ -85,9 +85,9 @@ def test_a_release_that_is_there_is_published_without_a_training_and_kept_when_r
     monkeypatch.setenv("HF_TOKEN", "hf_none")
     done = subprocess.run(
         [sys.executable, tmp_path / "jobs" / SCRIPT.name, "--data", "org/a", "--data", "org/b",
-         "--repo-id", "org/c", "--gate-data", "org/a", "--out", tmp_path / "run"],
+         "--repo-id", "org/c", "--regression-data", "org/a", "--out", tmp_path / "run"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2 and "trained" not in done.stderr
     assert f"the release is in {tmp_path / 'run' / 'release'}" in done.stderr
-    assert done.stdout.count("'--gate-data', 'org/a'") == 2
+    assert done.stdout.count("'--regression-data', 'org/a'") == 2

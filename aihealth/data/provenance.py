@@ -1,5 +1,6 @@
 """The runs behind a release, as its `provenance.json` tells them."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,17 @@ def flatten(provenances: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]]
         return runs.index(entry)
 
     return runs, [add(provenance, []) for provenance in provenances]
+
+
+def without_folders(command: str) -> str:
+    """A command without the folders of the machine it ran on; of a run's files, from its name."""
+
+    def short(word: str) -> str:
+        option, equals, name = word.rpartition("=")
+        path = Path(name)
+        if not path.is_absolute():
+            return word
+        kept = 3 if path.parent.name in ("checkpoint", release.RELEASE) else 1
+        return option + equals + str(Path(*path.parts[-kept:]))
+
+    return shlex.join(map(short, shlex.split(command)))

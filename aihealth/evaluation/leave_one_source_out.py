@@ -177,7 +177,7 @@ def known_sources(data: Iterable[str]) -> list[str]:
 def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str]) -> None:
     """Refuse a release that another call made: it may have seen the source, or other data."""
     from aihealth.data.prepared import fingerprint
-    from aihealth.publishing.card import without_folders
+    from aihealth.data.provenance import without_folders
 
     run = release.read_json(folder / release.PROVENANCE)
     said = shlex.split(run.get("command") or "")

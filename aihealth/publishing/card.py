@@ -1,8 +1,6 @@
-"""The model card: `model_card.md` filled with what the release folder says of itself."""
+"""The model card: `templates/model_card.md` filled with what the release folder says of itself."""
 
 import collections
-import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
 from aihealth import release
 from aihealth.data import provenance as lineage
-from aihealth.errors import UserError
 from aihealth.evaluation import leave_one_source_out as loso
 from aihealth.publishing import card_tables
+from aihealth.publishing.changelog import Entry
 
 TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
-CHANGELOG = "changelog.json"
-EXAMPLE = "examples/drawn.png"
-AUDIT = "audit.json"  # what `python -m aihealth audit --out RELEASE` leaves in a release
 PLACEHOLDER = "your-org/your-model"
 
 FIGURE_CAPTIONS = {
@@ -59,51 +54,6 @@ PATIENTS = (
     "patient may lie on both sides of a split, and intervals are then too narrow."
 )
 WITHIN_NIH = " The one comparison of two classes of adults within a collection is `nih`."
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One published version, as `changelog.json` and the card's changelog hold it.
-
-    Attributes:
-        fingerprint: digest of the release's files; the same release is never entered twice.
-        date: day of publication, YYYY-MM-DD.
-        summary: one sentence.
-        version: semantic version, where it was published with a tag.
-        balanced_accuracy: on the release's own test split, with its interval, for people.
-        allowed_regression: why it was published although it was worse than the one before.
-    """
-
-    fingerprint: str
-    date: str
-    summary: str
-    version: str | None = None
-    balanced_accuracy: str | None = None
-    allowed_regression: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return f"v{self.version}" if self.version else self.fingerprint[:8]
-
-
-def read_changelog(path: str | Path) -> list[Entry]:
-    """The entries of a `changelog.json`, newest first; none where there is no file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    if not Path(path).is_file():
-        return []
-    try:
-        return [Entry(**entry) for entry in release.read_json(path)["entries"]]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is no changelog of this project: {error}") from error
-
-
-def write_changelog(path: str | Path, entries: Sequence[Entry]) -> None:
-    """Write `changelog.json`."""
-    release.write_json(path, {"entries": [dataclasses.asdict(entry) for entry in entries]})
 
 
 def render(
@@ -150,7 +100,7 @@ def _card_data(
         eval_results=results or None,
         widget=[
             {
-                "src": f"{constants.ENDPOINT}/{repo_id}/resolve/main/{EXAMPLE}",
+                "src": f"{constants.ENDPOINT}/{repo_id}/resolve/main/{release.EXAMPLE}",
                 "example_title": "A drawn image, not a radiograph",
             }
         ],
@@ -208,7 +158,7 @@ def _context(
         "url": f"https://huggingface.co/{repo_id}",
         "revision": f"v{config.version}" if config.version else "main",
         "version": config.version,
-        "example": EXAMPLE,
+        "example": release.EXAMPLE,
         "drawn_data": config.drawn_data,
         "classes": config.classes,
         "arch": config.arch,
@@ -219,7 +169,7 @@ def _context(
         "tables": [
             *card_tables.calibration_table(metrics.get("calibration") or {}),
             *card_tables.left_out_table(metrics, config.classes),
-            *card_tables.audit_table(_optional_json(folder / AUDIT)),
+            *card_tables.audit_table(_optional_json(folder / release.AUDIT)),
         ],
         "figures": figures,
         "sources": config.sources,
@@ -228,7 +178,7 @@ def _context(
         "settings": provenance.get("settings") or {},
         "starting_weights": _starting_weights(provenance),
         "training_rows": _training_rows(provenance),
-        "command": without_folders(provenance.get("command") or ""),
+        "command": lineage.without_folders(provenance.get("command") or ""),
         "leaked": provenance.get("test_images_in_training_groups"),
         "averaged": provenance.get("epochs") == 0,
         "left_out": loso.BLOCK in metrics,
@@ -291,20 +241,6 @@ def _training_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
         if facts:
             rows.append((name, ", ".join(f"{key} {value}" for key, value in facts.items())))
     return rows
-
-
-def without_folders(command: str) -> str:
-    """A command without the folders of the machine it ran on; of a run's files, from its name."""
-
-    def short(word: str) -> str:
-        option, equals, name = word.rpartition("=")
-        path = Path(name)
-        if not path.is_absolute():
-            return word
-        kept = 3 if path.parent.name in ("checkpoint", release.RELEASE) else 1
-        return option + equals + str(Path(*path.parts[-kept:]))
-
-    return shlex.join(map(short, shlex.split(command)))
 
 
 def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:

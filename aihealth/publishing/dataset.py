@@ -5,6 +5,7 @@ here every image's bytes go into the file, a batch at a time, so that memory sta
 """
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,36 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from aihealth.data.manifest import REPORT, Row, read_manifest
+from aihealth.data.manifest import MANIFEST, REPORT, Row, read_manifest
 from aihealth.errors import UserError
+from aihealth.publishing import staging
+from aihealth.publishing.repo import Destination, Target
 
 TEMPLATE = Path(__file__).with_name("templates") / "dataset_card.md"
 SPLITS = ("train", "validation", "test")
 SHARD_BYTES = 450_000_000  # the Hub advises files below 500 MB
 BATCH = 100  # images a row group, so that readers can take a part
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+
+
+def publish_dataset(to: Destination, data: str, license: str) -> None:
+    """Publish a prepared dataset.
+
+    Args:
+        to: the dataset repo.
+        data: the folder that `python -m data_prep prepare` made.
+        license: of the images, as the Hub spells it.
+
+    Raises:
+        UserError: whatever stands against it, before anything is uploaded.
+    """
+    folder = Path(data)
+    read_manifest(folder)
+    target = Target.open(to, "dataset")
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary)
+        stage_dataset(folder, staged, to.repo_id, license)
+        target.send(staged, f"Publish {folder.name}")
 
 
 def stage_dataset(data: Path, into: Path, repo_id: str, license: str) -> None:
@@ -35,6 +58,8 @@ def stage_dataset(data: Path, into: Path, repo_id: str, license: str) -> None:
         UserError: not prepared, or a file is not the one of the manifest.
     """
     rows = read_manifest(data)
+    known = [MANIFEST, REPORT, *(row.file for row in rows)]
+    staging.collect(data, known, "the prepared dataset")
     labels = sorted({row.label for row in rows})
     (into / "data").mkdir()
     for split in SPLITS:

@@ -33,7 +33,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What the gate found.
+    """What the regression check found.
 
     Attributes:
         dataset: name of the test data.

@@ -5,7 +5,6 @@ operations makes one, and `parent_commit` lets the Hub refuse it when somebody e
 """
 
 import dataclasses
-import fnmatch
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +15,15 @@ from huggingface_hub import (
     CommitOperationDelete,
     HfApi,
     constants,
-    get_token,
 )
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from aihealth.errors import UserError
-from aihealth.hub import LIBRARY, check_repo_id, file_git_sha1, file_sha256, hub_errors
+from aihealth.hub import check_repo_id, file_git_sha1, file_sha256, hub_errors
+from aihealth.publishing import access
 
-# What a folder on disk may hold that no repo wants.
-LEFT_OUT = (".*", "__pycache__", "*.pyc", "*.part")
+URL_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 # What the Hub itself puts into a repo.
 HUB_OWN = (".gitattributes",)
 
@@ -84,65 +82,6 @@ class Plan:
         )
 
 
-def connect(token_file: str | Path | None = None) -> HfApi:
-    """An API with a token that the Hub accepts and that may write; asked before anything else.
-
-    Args:
-        token_file: a file that holds the token; without it HF_TOKEN, then `hf auth login`.
-
-    Raises:
-        UserError: no token, a wrong one, or one that may only read.
-    """
-    token = read_token_file(token_file) if token_file is not None else get_token()
-    if not token:
-        raise UserError(
-            "there is no Hub token: run `hf auth login`, set HF_TOKEN, or give --token-file"
-        )
-    api = HfApi(token=token, **LIBRARY)
-    try:
-        with hub_errors("the token check", repo_type="request for"):
-            role = _role(api.whoami())
-    except UserError as error:
-        cause = error.__context__
-        if isinstance(cause, HfHubHTTPError) and cause.response.status_code == 401:
-            raise UserError(
-                f"{constants.ENDPOINT} does not accept the token: make a new one under Settings, "
-                "Access Tokens, then run `hf auth login` again"
-            ) from None
-        raise
-    if role == "read":
-        raise UserError(
-            "the token may only read: make one with the role write under Settings, Access Tokens"
-        )
-    return api
-
-
-def connect_to_look(token_file: str | Path | None = None) -> HfApi:
-    """An API for `--dry-run`, which sends nothing: whatever token there is, unchecked."""
-    token = read_token_file(token_file) if token_file is not None else None
-    return HfApi(token=token, **LIBRARY)
-
-
-def read_token_file(path: str | Path) -> str:
-    """The token in a file.
-
-    Raises:
-        UserError: no such file, or not one word of text in it.
-    """
-    try:
-        words = Path(path).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"--token-file {path} cannot be read: {reason}") from None
-    if len(words) != 1 or not words[0].isascii():
-        raise UserError(f"--token-file {path} must hold the token and nothing else")
-    return words[0]
-
-
-def _role(whoami: dict) -> str:
-    return ((whoami.get("auth") or {}).get("accessToken") or {}).get("role") or "write"
-
-
 def check_tag(tag: str) -> str:
     """The version that a tag names: "v1.2.0" gives "1.2.0".
 
@@ -182,20 +121,18 @@ def read_remote(api: HfApi, repo_id: str, repo_type: str) -> Remote | None:
     return Remote(info.sha, hashes, tags, bool(info.private))
 
 
-def folder_files(folder: Path) -> dict[str, Path]:
-    """Path in the repo to file, for all that belongs there, sorted."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        unwanted = any(fnmatch.fnmatch(part, pattern) for part in parts for pattern in LEFT_OUT)
-        if path.is_file() and not unwanted:
-            found["/".join(parts)] = path
-    return found
+def staged_files(folder: Path) -> dict[str, Path]:
+    """Path in the repo to file, of a folder that was staged for it, sorted."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def plan(folder: Path, remote: Remote | None) -> Plan:
-    """Compare a folder with the repo, by content."""
-    files = folder_files(folder)
+    """Compare a staged folder with the repo, by content."""
+    files = staged_files(folder)
     hashes = remote.hashes if remote else {}
     added = {
         name: path
@@ -206,41 +143,171 @@ def plan(folder: Path, remote: Remote | None) -> Plan:
     return Plan(added, deleted, len(files) - len(added), remote.commit if remote else None)
 
 
-def commit(
-    api: HfApi,
-    repo_id: str,
-    repo_type: str,
-    changes: Plan,
-    message: str,
-    *,
-    description: str = "",
-    create_pr: bool = False,
-) -> CommitInfo:
-    """Send a plan as one commit on `main`, or as one pull request.
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """Where something is published, and how.
 
-    Raises:
-        UserError: someone else was faster, no right to write, or the connection was lost; the
-            repo is then as it was.
+    Attributes:
+        repo_id: "org/name".
+        private: make a new repo private.
+        message: of the commit, None for one of ours.
+        token_file: a file that holds the token, None for what the Hub's client finds.
+        dry_run: show, send nothing.
     """
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
-        for name, path in changes.added.items()
-    ]
-    operations += [CommitOperationDelete(name, is_folder=False) for name in changes.deleted]
-    parent = changes.parent
-    with hub_errors(repo_id, repo_type=repo_type):
-        if parent is None:
-            # A new repo holds one commit of the Hub's own.
-            parent = api.repo_info(repo_id, repo_type=repo_type).sha
-        return api.create_commit(
-            repo_id,
-            operations,
-            repo_type=repo_type,
-            commit_message=message,
-            commit_description=description,
-            parent_commit=parent,
-            create_pr=create_pr,
-        )
+
+    repo_id: str
+    private: bool = False
+    message: str | None = None
+    token_file: str | None = None
+    dry_run: bool = False
+
+
+@dataclasses.dataclass
+class Target:
+    """A destination that was looked at.
+
+    Attributes:
+        to: what was asked for.
+        repo_type: "model", "dataset" or "space".
+        api: with the token.
+        remote: the repo as it is, None where there is none yet.
+    """
+
+    to: Destination
+    repo_type: str
+    api: HfApi
+    remote: Remote | None
+
+    @classmethod
+    def open(cls, to: Destination, repo_type: str, *, create_pr: bool = False) -> "Target":
+        """Look at the repo, and whether the token may do what is meant; a dry run only notes that.
+
+        Args:
+            to: where to.
+            repo_type: "model", "dataset" or "space".
+            create_pr: a pull request is meant, which everybody with a token may open.
+
+        Raises:
+            UserError: no token, no right to write, or a repo that is not as asked for.
+        """
+        check_repo_id(to.repo_id)
+        connect = access.connect_to_look if to.dry_run else access.connect
+        api = connect(to.token_file)
+        try:
+            remote = read_remote(api, to.repo_id, repo_type)
+        except UserError as error:
+            if not to.dry_run or isinstance(error.__context__, (HfHubHTTPError, ValueError)):
+                raise
+            print(f"note: {error}; everything is shown as new")
+            return cls(to, repo_type, api, None)
+        if remote and to.private and not remote.private:
+            raise UserError(
+                f"{to.repo_id} is public already: drop --private, or change its settings"
+            )
+        if not create_pr:
+            try:
+                access.check_rights(api, to.repo_id, repo_type, exists=remote is not None)
+            except UserError as error:
+                if not to.dry_run:
+                    raise
+                print(f"note: {error}")
+        return cls(to, repo_type, api, remote)
+
+    def differs(self, folder: Path) -> bool:
+        """Whether a staged folder is another than what the repo holds."""
+        return not plan(folder, self.remote).empty
+
+    def send(
+        self,
+        folder: Path,
+        message: str,
+        *,
+        description: str = "",
+        create_pr: bool = False,
+        **create: str | None,
+    ) -> str | None:
+        """Commit a staged folder to `main`, or as a pull request.
+
+        Args:
+            folder: holds exactly what the repo is to hold.
+            message: of the commit, unless the destination has one.
+            description: of the commit or pull request, Markdown.
+            create_pr: open a pull request.
+            create: for `HfApi.create_repo`, where the repo is new.
+
+        Returns:
+            The commit that holds the folder, None in a dry run.
+
+        Raises:
+            UserError: it did not work; the sentence says in which state the repo is.
+        """
+        name, changes = self.to.repo_id, plan(folder, self.remote)
+        if changes.empty:
+            print(f"{name} already holds exactly this: no new commit")
+            return None if self.to.dry_run else self.remote.commit
+        if self.to.dry_run:
+            new = "" if self.remote else " (new)"
+            print(f"would send to {self.repo_type} repo {name}{new}:")
+            print("\n".join(changes.lines()))
+            return None
+        if self.remote is None:
+            with hub_errors(name, repo_type=self.repo_type):
+                self.api.create_repo(
+                    name, repo_type=self.repo_type, private=self.to.private or None, **create
+                )
+        info = self._commit(changes, self.to.message or message, description, create_pr, folder)
+        if info is None:
+            return self.remote.commit
+        print(info.pr_url or info.commit_url)
+        return info.oid
+
+    def _commit(
+        self, changes: Plan, message: str, description: str, create_pr: bool, folder: Path
+    ) -> CommitInfo | None:
+        """One commit with all changes; None where it arrived but its answer did not."""
+        name, kind = self.to.repo_id, self.repo_type
+        additions = [
+            CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
+            for name, path in changes.added.items()
+        ]
+        deletions = [CommitOperationDelete(name, is_folder=False) for name in changes.deleted]
+        parent = changes.parent
+        before = "is as it was" if parent else "is there and empty"
+        try:
+            with hub_errors(name, repo_type=kind):
+                if parent is None:
+                    # A new repo holds one commit of the Hub's own.
+                    parent = self.api.repo_info(name, repo_type=kind).sha
+                self.api.preupload_lfs_files(
+                    name, additions, repo_type=kind, create_pr=create_pr, free_memory=False
+                )
+        except UserError as error:
+            raise UserError(f"{error}; {name} {before}") from error.__context__
+        try:
+            with hub_errors(name, repo_type=kind):
+                return self.api.create_commit(
+                    name,
+                    [*additions, *deletions],
+                    repo_type=kind,
+                    commit_message=message,
+                    commit_description=description,
+                    parent_commit=parent,
+                    create_pr=create_pr,
+                )
+        except UserError as error:
+            try:
+                self.remote = read_remote(self.api, name, kind)
+            except UserError:
+                raise UserError(
+                    f"{error}; whether {name} got the new version is not known: look at "
+                    f"{constants.ENDPOINT}/{URL_PREFIX[kind]}{name}, or run this again, which "
+                    "sends nothing twice"
+                ) from error.__context__
+            if self.remote and plan(folder, self.remote).empty:
+                return None
+            if self.remote is None or self.remote.commit != parent:
+                raise
+            raise UserError(f"{error}; {name} {before}") from error.__context__
 
 
 def _hash_like(path: Path, other: str) -> str:

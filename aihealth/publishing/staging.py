@@ -1,117 +1,127 @@
-"""Folders as they will lie on the Hub, made in a temporary place from what is on this machine."""
+"""Which files a repo may consist of, and how they get into the temporary folder that is sent."""
 
-import datetime
-import hashlib
-import json
+import fnmatch
+import io
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
+from importlib import resources
 from pathlib import Path
 
-from huggingface_hub import SpaceCard
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from aihealth import images, release
-from aihealth.errors import UserError
-from aihealth.hub import file_sha256
-from aihealth.publishing import card
-from aihealth.publishing.repo import folder_files
+from aihealth import release
+from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
+from aihealth.errors import UserError, shown
 
 PACKAGE = Path(release.__file__).parent
+TEMPLATES = resources.files("aihealth.publishing") / "templates"
 REQUIREMENTS = "requirements.txt"  # of a Space, and what Inference Endpoints installs first
-# Written at publication, so they are no part of what makes a release that release.
-_WRITTEN_HERE = (release.CARD, card.CHANGELOG, card.EXAMPLE, REQUIREMENTS)
+
+# What systems and tools leave in a folder; no repo wants it and nobody misses it.
+CLUTTER = (
+    ".DS_Store", "Thumbs.db", "desktop.ini", "__pycache__", "*.pyc", "*.part",
+    ".cache", ".gitattributes", ".gitignore", ".ipynb_checkpoints",
+)  # fmt: skip
+SHOWN = 20  # names in a refusal
 
 
-def stage_model(
-    folder: Path, into: Path, repo_id: str, history: Sequence[card.Entry], version: str | None
-) -> None:
-    """Lay out a model repo: the release, its card for this repo id, and its changelog.
-
-    Args:
-        folder: the release; it is not changed.
-        into: an empty folder.
-        repo_id: where it will be published; the card's code blocks name it.
-        history: the changelog, newest first.
-        version: semantic version, None when it is published without a tag.
-    """
-    for name, path in folder_files(folder).items():
-        _copy(path, into / name)
-    config = release.ReleaseConfig.load(folder)
-    config.version = version
-    config.save(into)
-    card.write_changelog(into / card.CHANGELOG, history)
-    page = release.in_checkout("space") / REQUIREMENTS
-    needed = page.read_text(encoding="utf-8").splitlines(keepends=True)
-    # The handler needs what the page needs; the remarks are about the page.
-    (into / REQUIREMENTS).write_text("".join(line for line in needed if not line.startswith("#")))
-    card.render(into, repo_id, history).save(into / release.CARD)
-
-
-def stage_space(
-    into: Path, model_id: str, commit: str, model: Path, examples: Path | None, hardware: str | None
-) -> None:
-    """Lay out a Space: the page, the modules it needs, and the model it falls back on.
-
-    Its README pins the commit of the model, which the Space's builder puts into the image, so
-    that a new version of the model reaches the page only when somebody publishes the Space anew.
+def collect(folder: Path, allowed: Collection[str], what: str) -> dict[str, Path]:
+    """The files of a folder that is to be published, if all of them may be.
 
     Args:
-        into: an empty folder.
-        model_id: the model repo.
-        commit: of the model repo, 40 hex digits.
-        model: that commit, downloaded; it travels along for when the Hub cannot be reached.
-        examples: images of the publisher's own, None for drawn ones.
-        hardware: suggested to those who duplicate the Space.
+        folder: on this machine.
+        allowed: paths within it, "/" between folders; `*` stands for any part of one name.
+        what: the folder's kind, for people.
+
+    Returns:
+        Path within the folder to file, sorted.
 
     Raises:
-        UserError: `examples` holds no image, or one that cannot be read.
+        UserError: a file of another name, which could be a key or a patient's image, or a link
+            that leads out of the folder.
     """
-    for name, path in folder_files(release.in_checkout("space")).items():
-        _copy(path, into / name)
-    for name in release.SERVING_MODULES:
-        _copy(PACKAGE / name, into / "aihealth" / name)
-    for name in release.SERVING_FILES:
-        if (model / name).is_file():
-            _copy(model / name, into / "release" / name)
-    if examples is not None:
-        own = [path for path in sorted(examples.glob("*")) if images.suffix_is_image(path)]
-        if not own:
-            raise UserError(f"--examples {examples} holds no image")
-        shutil.rmtree(into / "examples", ignore_errors=True)
-        for path in own:
-            try:
-                images.decode(path)
-            except images.ImageError as error:
-                raise UserError(f"--examples {path}: {error}") from error
-            _copy(path, into / "examples" / path.name)
-    page = SpaceCard.load(into / release.CARD)
-    files = [name for name in release.SERVING_FILES if (model / name).is_file()]
-    page.data["models"] = [model_id]
-    page.data["preload_from_hub"] = [f"{model_id} {','.join(files)} {commit}"]
-    if hardware:
-        page.data["suggested_hardware"] = hardware
-    page.save(into / release.CARD)
+    exact = frozenset(name for name in allowed if "*" not in name)
+    patterns = [name.split("/") for name in allowed if "*" in name]
+    found, strangers, links = {}, [], []
+    for name, path in _walk(folder):
+        if path.is_symlink() and (path.is_dir() or not _lies_in(path, folder)):
+            links.append(name)
+        elif path.is_file() and (name in exact or _matches(name, patterns)):
+            found[name] = path
+        else:
+            strangers.append(name)
+    if links:
+        raise UserError(
+            f"{folder} holds links that lead elsewhere: {_listed(links)}; nothing was published: "
+            "put the files themselves there, or remove the links"
+        )
+    if strangers:
+        raise UserError(
+            f"{folder} holds what is no part of {what}: {_listed(strangers)}; nothing was "
+            "published: move it elsewhere"
+        )
+    return dict(sorted(found.items()))
 
 
-def _copy(source: Path, target: Path) -> None:
+def _walk(folder: Path) -> Iterable[tuple[str, Path]]:
+    """Every file and every link, but clutter; links are not followed."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_clutter(name)]
+        linked = [name for name in folders if os.path.islink(os.path.join(root, name))]
+        for name in [*files, *linked]:
+            if not _is_clutter(name):
+                path = Path(root, name)
+                yield path.relative_to(folder).as_posix(), path
+
+
+def _is_clutter(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in CLUTTER)
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _matches(name: str, patterns: Iterable[list[str]]) -> bool:
+    parts = name.split("/")
+    return any(
+        len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
+        for pattern in patterns
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(shown(name) for name in sorted(names)[:SHOWN]) + more
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file into a folder that may not be there yet."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
 
-def fingerprint(folder: Path) -> str:
-    """Digest of what makes a release that release: all its files but those written here."""
-    digest = hashlib.sha256()
-    for name, path in folder_files(folder).items():
-        if name in _WRITTEN_HERE:
-            continue
-        if name == release.CONFIG:
-            config = release.read_json(path) | {"version": None}
-            content = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-        else:
-            content = file_sha256(path)
-        digest.update(f"{name} {content}\n".encode())
-    return digest.hexdigest()
+def add_serving_modules(into: Path) -> None:
+    """The modules of `aihealth` that serving needs, for those who have no `aihealth` installed."""
+    for name in release.SERVING_MODULES:
+        copy(PACKAGE / name, into / "aihealth" / name)
 
 
-def today() -> str:
-    """The day in UTC, YYYY-MM-DD."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
+def example(size: int | None = None) -> Image.Image:
+    """The drawn radiograph that travels with the package, marked as drawn.
+
+    Args:
+        size: side in pixels; 224, as it is stored, by default.
+    """
+    picture = Image.open(io.BytesIO((TEMPLATES / "example.png").read_bytes()))
+    picture.load()
+    return picture if size is None else picture.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def drawn_mark() -> PngInfo:
+    """For `Image.save`: says of a PNG that it is drawn."""
+    mark = PngInfo()
+    mark.add_text(DRAWN_KEY, DRAWN_TEXT)
+    return mark

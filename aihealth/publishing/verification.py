@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image
 
 from aihealth import images, release
-from aihealth.data.layouts import CLASSES
 from aihealth.errors import UserError, first_line
-from aihealth.publishing import card
-from data_prep.radiographs import draw_radiograph
+from aihealth.publishing import staging
 
 TOLERANCE = 1e-3
 REQUIRED = (
@@ -24,7 +22,7 @@ REQUIRED = (
     release.METRICS,
     release.PROVENANCE,
     release.HANDLER,
-    card.EXAMPLE,
+    release.EXAMPLE,
     *(f"aihealth/{name}" for name in release.SERVING_MODULES),
 )
 
@@ -41,10 +39,10 @@ print("ANSWER" + json.dumps([handler({"inputs": Image.open(name)}) for name in s
 
 
 def check_release(folder: str | Path) -> dict[str, float]:
-    """Open a release in each way that it promises and compare the answers to drawn images.
+    """Open a model repo in each way that its card promises and compare the answers.
 
     Args:
-        folder: what `train.py` wrote.
+        folder: what will be sent.
 
     Returns:
         Per way of loading, the largest difference from `keras.Model.predict`.
@@ -61,20 +59,17 @@ def check_release(folder: str | Path) -> dict[str, float]:
     if missing:
         raise UserError(f"{folder} is not a whole release: {', '.join(missing)} missing")
     _only_keras_layers(folder)
-    films = [
-        images.prepare(draw_radiograph(np.random.default_rng(seed), label), config.input_size)
-        for seed, label in enumerate(2 * CLASSES)
-    ]
-    x = np.repeat(np.stack(films)[..., None], 3, axis=-1).astype("float32")
+    pictures = variants(config.input_size)
+    x = np.repeat(np.stack(pictures)[..., None], 3, axis=-1).astype("float32")
     answers = {
         **_keras(folder, x),
         "tf_keras": _tf_keras(folder, x),
-        "aihealth.Classifier": _classifier(folder, films),
-        "handler.py": _handler(folder, films, config.classes),
+        "aihealth.Classifier": _classifier(folder, pictures),
+        "handler.py": _handler(folder, pictures, config.classes),
     }
     expected = answers["model.predict"]
     whole = np.allclose(expected.sum(axis=-1), 1, atol=TOLERANCE)
-    if expected.shape != (len(films), len(config.classes)) or not whole:
+    if expected.shape != (len(pictures), len(config.classes)) or not whole:
         raise UserError(
             f"{folder}: the model does not give {len(config.classes)} probabilities that sum to 1"
         )
@@ -86,6 +81,21 @@ def check_release(folder: str | Path) -> dict[str, float]:
                 "export the release again with train.py"
             )
     return differences
+
+
+def variants(size: int) -> list[np.ndarray]:
+    """The example image in six ways, turned and of other tones, so that answers differ.
+
+    Args:
+        size: side, pixels.
+
+    Returns:
+        uint8 arrays `(size, size)`.
+    """
+    picture = images.prepare(staging.example(), size)
+    scaled = picture / 255
+    tones = [scaled, scaled**2, scaled**0.5, 1 - scaled, scaled[::-1], scaled[:, ::-1] * 0.6 + 0.2]
+    return [np.round(255 * tone).astype(np.uint8) for tone in tones]
 
 
 def _only_keras_layers(folder: Path) -> None:
@@ -133,19 +143,19 @@ def _tf_keras(folder: Path, x: np.ndarray) -> np.ndarray:
     return model.predict(x, verbose=0)
 
 
-def _classifier(folder: Path, films: list[np.ndarray]) -> np.ndarray:
+def _classifier(folder: Path, pictures: list[np.ndarray]) -> np.ndarray:
     from aihealth.classifier import Classifier
 
-    answers = Classifier(folder).predict_batch(films)
+    answers = Classifier(folder).predict_batch(pictures)
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
-def _handler(folder: Path, films: list[np.ndarray], classes: list[str]) -> np.ndarray:
+def _handler(folder: Path, pictures: list[np.ndarray], classes: list[str]) -> np.ndarray:
     with tempfile.TemporaryDirectory() as temporary:
         names = []
-        for index, film in enumerate(films):
+        for index, picture in enumerate(pictures):
             names.append(str(Path(temporary) / f"{index}.png"))
-            Image.fromarray(film).save(names[-1])
+            Image.fromarray(picture).save(names[-1])
         command = [sys.executable, "-I", "-B", "-c", _ASK_HANDLER, str(folder.resolve()), *names]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER")]

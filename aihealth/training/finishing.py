@@ -16,13 +16,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from aihealth import images, release
 from aihealth.classifier import Classifier
 from aihealth.data import provenance as lineage
-from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
 from aihealth.evaluation import figures
@@ -32,9 +29,7 @@ from aihealth.evaluation.evaluate import block_of, probability_matrix, without_p
 from aihealth.evaluation.intervals import SEED
 from aihealth.modeling import architectures, export
 from aihealth.ood import FeatureDistance
-from aihealth.publishing import card
 from aihealth.training.batches import evaluation_batches, three_channels
-from data_prep.radiographs import draw_radiograph
 
 BATCH = 64
 PERTURBATIONS = 4  # of each validation image, to calibrate on
@@ -120,9 +115,6 @@ def write_release(
     leaked = int(np.isin(splits["test"].groups, splits["train"].groups).sum())
     facts |= {"test_images_in_training_groups": leaked}
     release.write_json(part / release.PROVENANCE, describe_run(model, data, images=counts, **facts))
-    add_serving_code(part)
-    write_example(part / card.EXAMPLE, size)
-    card.render(part).save(part / release.CARD)
     changed.save(folder.with_name(loso.CHANGED))
     part.rename(folder)
     print(f"test: {summary(blocks['test'])}")
@@ -139,15 +131,6 @@ def summary(block: dict[str, Any]) -> str:
         f"{block['n']} images, balanced accuracy {block['balanced_accuracy']:.3f}{told}, "
         f"accuracy {block['accuracy']:.3f}"
     )
-
-
-def write_example(path: Path, size: int) -> None:
-    """Draw the image that the card's code blocks are tried on, at the model's own size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = draw_radiograph(np.random.default_rng(1), "Normal", size=size)
-    mark = PngInfo()
-    mark.add_text(DRAWN_KEY, DRAWN_TEXT)
-    Image.fromarray(picture).convert("RGB").save(path, pnginfo=mark)
 
 
 def probabilities(model: keras.Model, split: Images) -> np.ndarray:
@@ -306,7 +289,7 @@ def describe_run(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[
     facts |= {lineage.PARENTS: places, lineage.EARLIER: runs}
     return {
         "date": datetime.date.today().isoformat(),
-        "command": card.without_folders(shlex.join(["python", *sys.argv])),
+        "command": lineage.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
         "parameters": architectures.count_params(model),
         "both_sides": architectures.looks_at_both_sides(model),
@@ -335,15 +318,6 @@ def _device() -> str:
     if found:
         return f"{len(found)} GPU ({', '.join(sorted(map(str, names)))})"
     return f"{os.cpu_count()} CPU cores"
-
-
-def add_serving_code(folder: Path) -> None:
-    """Copy the serving modules and the handler for those who have no `aihealth` installed."""
-    package = Path(release.__file__).parent
-    (folder / "aihealth").mkdir(exist_ok=True)
-    for name in release.SERVING_MODULES:
-        shutil.copyfile(package / name, folder / "aihealth" / name)
-    shutil.copyfile(package / "publishing" / release.HANDLER, folder / release.HANDLER)
 
 
 def version_of(package: str) -> str | None:

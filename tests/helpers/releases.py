@@ -86,7 +86,6 @@ def write_release(model, folder, **config):
     from aihealth.evaluation import metrics
     from aihealth.modeling import export
     from aihealth.publishing import card
-    from aihealth.training import finishing
 
     folder.mkdir(parents=True)
     export.round_weights(model)
@@ -119,11 +118,18 @@ def write_release(model, folder, **config):
         "versions": {"keras": "3.15.1"},
     }
     release.write_json(folder / release.PROVENANCE, provenance)
-    (folder / "examples").mkdir()
-    grey_image(120).save(folder / card.EXAMPLE)
-    finishing.add_serving_code(folder)
     card.render(folder).save(folder / release.CARD)
     return folder
+
+
+def stage(source, target, repo_id="org/name"):
+    """The whole repo, as it would be sent."""
+    from aihealth.publishing import model, staging
+    from aihealth.publishing.changelog import Entry
+
+    files = staging.collect(source, (*model.RELEASE_FILES, *model.ADDED_FILES), "a release")
+    model.stage_model(files, target, repo_id, [Entry("0" * 64, "2026-11-01", "A test.")])
+    return target
 
 
 def copy_release(source, target, **config):

@@ -36,7 +36,9 @@ def whoami(hub, request: Request) -> dict:
         "id": hashlib.sha1(user.name.encode()).hexdigest()[:24],
         "name": user.name,
         "fullname": user.name.title(),
-        "orgs": [{"type": "org", "name": "org", "fullname": "Org", "roleInOrg": "admin"}],
+        "orgs": []
+        if user.name in hub.strangers
+        else [{"type": "org", "name": "org", "fullname": "Org", "roleInOrg": "admin"}],
         "auth": {
             "type": "access_token",
             "accessToken": {"displayName": f"{user.role} token", "role": user.role},

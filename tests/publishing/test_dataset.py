@@ -144,6 +144,21 @@ def test_a_folder_that_is_not_prepared_is_named(tmp_path, repo_id):
     )
 
 
+def test_a_file_that_is_no_part_of_the_dataset_stops_it(hub, data, repo_id):
+    (data / "train" / "token.txt").write_text("secret")
+    assert "no part of the prepared dataset: train/token.txt" in refused(
+        "--data", data, "--repo-id", repo_id
+    )
+
+
+def test_an_image_that_is_a_link_to_elsewhere_stops_it(hub, data, repo_id, tmp_path):
+    file = data / "train" / "Covid" / "north_000.png"
+    file.rename(tmp_path / "elsewhere.png")
+    file.symlink_to(tmp_path / "elsewhere.png")
+    text = refused("--data", data, "--repo-id", repo_id)
+    assert "links that lead elsewhere: train/Covid/north_000.png" in text
+
+
 def test_a_file_that_changed_since_is_named(hub, data, repo_id):
     file = data / "train" / "Covid" / "north_000.png"
     file.write_bytes(b"something else")

@@ -12,7 +12,7 @@ import pytest
 
 import push_to_hub
 from aihealth.errors import UserError
-from aihealth.publishing import commands, verification
+from aihealth.publishing import access, model, verification
 from aihealth.release import PROVENANCE, read_json, write_json
 from tests.helpers.releases import copy_release, make_dataset, make_release
 
@@ -98,21 +98,73 @@ def test_the_same_release_twice_makes_no_second_commit(quick, hub, release, repo
 def test_a_new_version_replaces_the_old_one_whole(quick, hub, release, other, repo_id, data):
     push("--release", release, "--repo-id", repo_id)
     hub.commit(repo_id, {"left/over.txt": b"from before"})
-    push("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data)
     assert len(hub.commits(repo_id)) == 4
     assert "left/over.txt" not in hub.commits(repo_id)[0].files
     assert ".gitattributes" in hub.commits(repo_id)[0].files
 
 
-def test_what_belongs_to_the_machine_stays_here(quick, hub, release, repo_id, tmp_path):
+def test_what_systems_and_tools_leave_in_a_folder_stays_here(
+    quick, hub, release, repo_id, tmp_path
+):
     folder = copy_release(release, tmp_path / "release")
-    for name in (".env", "aihealth/__pycache__/hub.pyc", "metrics.json.part"):
+    for name in (".DS_Store", "figures/__pycache__/a.pyc", "metrics.json.part", ".cache/x"):
         path = folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("secret")
     push("--release", folder, "--repo-id", repo_id)
     names = " ".join(hub.commits(repo_id)[0].files)
-    assert ".env" not in names and "pyc" not in names and ".part" not in names
+    assert not [word for word in ("DS_Store", "pyc", ".part", "cache") if word in names]
+
+
+@pytest.mark.parametrize(
+    "name", ["id_rsa", "token.txt", "prod.env", ".env", "figures/patient.dcm", "variables/key",
+             "aihealth/notes.txt", "figures/more/roc.png"],
+)  # fmt: skip
+def test_a_file_that_is_no_part_of_a_release_stops_it(hub, release, repo_id, tmp_path, name):
+    folder = copy_release(release, tmp_path / "release")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("secret")
+    text = refused("--release", folder, "--repo-id", repo_id)
+    assert f"{folder} holds what is no part of a release: {name}; nothing was published" in text
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["figures/roc.png", "README.md", "figures"])
+def test_a_link_that_leads_elsewhere_stops_it(hub, release, repo_id, tmp_path, name):
+    folder = copy_release(release, tmp_path / "release")
+    secret = tmp_path / "secret"
+    secret.mkdir() if name == "figures" else secret.write_text("secret")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(secret)
+    text = refused("--release", folder, "--repo-id", repo_id)
+    assert f"{folder} holds links that lead elsewhere: {name}; nothing was published" in text
+    assert hub.requests == []
+
+
+def test_a_release_that_was_downloaded_can_be_published_elsewhere(
+    quick, hub, api, release, repo_id, tmp_path
+):
+    push("--release", release, "--repo-id", repo_id)
+    api.snapshot_download(repo_id, local_dir=tmp_path / "mine")
+    push("--release", tmp_path / "mine", "--repo-id", f"{repo_id}-2")
+    names = [set(hub.commits(name)[0].files) for name in (repo_id, f"{repo_id}-2")]
+    assert names[0] == names[1]
+
+
+def test_what_was_checked_is_what_is_sent(hub, release, repo_id, monkeypatch):
+    checked = {}
+
+    def check(folder):
+        checked.update({path.relative_to(folder).as_posix(): path.read_bytes()
+                        for path in folder.rglob("*") if path.is_file()})  # fmt: skip
+        return {}
+
+    monkeypatch.setattr(verification, "check_release", check)
+    push("--release", release, "--repo-id", repo_id)
+    sent = set(hub.commits(repo_id)[0].files) - {".gitattributes"}
+    assert checked == {name: hub.read(repo_id, name) for name in sent}
 
 
 def test_with_xet_it_is_one_commit_too(hub, release, repo_id):
@@ -155,7 +207,7 @@ def test_the_second_of_two_contributors_is_told_and_loses_nothing(
 ):
     push("--release", release, "--repo-id", repo_id)
     hub.fault(lambda: hub.commit(repo_id, {"rival.txt": b"1"}), "POST", "/commit/")
-    text = refused("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    text = refused("--release", other, "--repo-id", repo_id, "--regression-data", data)
     assert "was changed by someone else in the meantime; nothing was published" in text
     assert "rival.txt" in hub.commits(repo_id)[0].files
     assert len(hub.commits(repo_id)) == 3
@@ -167,14 +219,39 @@ def test_a_connection_that_breaks_leaves_the_old_version(
 ):
     push("--release", release, "--repo-id", repo_id)
     before = hub.commits(repo_id)[0]
-    words = ["--release", worse, "--repo-id", repo_id, "--gate-data", data]
+    words = ["--release", worse, "--repo-id", repo_id, "--regression-data", data]
     words += ["--allow-regression", "a test"]
     hub.fault("close", "POST", path, times=100)
-    assert "cannot be reached" in refused(*words)
+    text = refused(*words)
+    assert "cannot be reached" in text and f"{repo_id} is as it was" in text
     assert hub.commits(repo_id)[0] == before
     hub.reset()
     push(*words)
     assert len(hub.commits(repo_id)) == 3
+
+
+def test_a_hub_that_goes_away_while_it_commits_leaves_the_state_unknown(
+    quick, impatient, hub, release, repo_id
+):
+    hub.fault("close", "POST", "/commit/", times=100)
+    hub.fault(lambda: hub.fault("close", "GET", "^/api/models/", times=100), "POST", "preupload")
+    text = refused("--release", release, "--repo-id", repo_id)
+    assert f"whether {repo_id} got the new version is not known" in text
+    assert f"{hub.endpoint}/{repo_id}" in text and "sends nothing twice" in text
+
+
+def test_a_commit_whose_answer_is_lost_counts(quick, impatient, hub, api, release, repo_id):
+    hub.fault("close-mid", "POST", "/commit/")
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
+    assert [tag.name for tag in api.list_repo_refs(repo_id).tags] == ["v1.0.0"]
+    assert len(hub.commits(repo_id)) == 2
+
+
+def test_a_hub_that_says_nothing_is_given_up(quick, impatient, hub, release, repo_id, monkeypatch):
+    monkeypatch.setattr(access, "SILENCE", 0.2)
+    hub.fault("delay:3", "POST", "objects/batch|preupload", times=100)
+    text = refused("--release", release, "--repo-id", repo_id)
+    assert "cannot be reached" in text and f"{repo_id} is there and empty" in text
 
 
 def test_an_upload_that_breaks_off_is_tried_again(quick, hub, release, repo_id):
@@ -193,7 +270,7 @@ def test_a_hub_that_is_busy_or_fails_once_is_tried_again(quick, hub, release, re
 def test_a_repo_deleted_on_the_way_is_reported(quick, hub, release, other, repo_id, data):
     push("--release", release, "--repo-id", repo_id)
     hub.fault(f"delete:models/{repo_id}", "POST", "/commit/")
-    text = refused("--release", other, "--repo-id", repo_id, "--gate-data", data)
+    text = refused("--release", other, "--repo-id", repo_id, "--regression-data", data)
     assert f"{repo_id} does not exist" in text
 
 
@@ -237,8 +314,31 @@ def test_a_stranger_is_refused_before_anything_is_uploaded(
     quick, hub, release, repo_id, monkeypatch
 ):
     monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
-    assert "no right to do this" in refused("--release", release, "--repo-id", repo_id)
-    assert not hub.calls("PUT")
+    text = refused("--release", release, "--repo-id", repo_id)
+    assert "the token may make none under org: choose a name under stranger" in text
+    assert uploads(hub) == []
+
+
+def test_a_stranger_is_told_of_pull_requests_before_anything_is_loaded(
+    quick, hub, release, other, repo_id, monkeypatch, capsys
+):
+    push("--release", release, "--repo-id", repo_id)
+    monkeypatch.setattr(verification, "check_release", lambda folder: pytest.fail("too early"))
+    monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
+    said = f"the token has no right to write to model repo {repo_id}; --create-pr opens a pull"
+    assert said in refused("--release", other, "--repo-id", repo_id)
+    assert said in refused("--check", "--repo-id", repo_id)
+    push("--check", "--repo-id", repo_id, "--create-pr", "--regression-data", "org/data")
+    assert "nothing stands against publishing" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_the_token_may_not_do(
+    quick, hub, release, repo_id, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
+    push("--release", release, "--repo-id", repo_id, "--dry-run")
+    out = capsys.readouterr().out
+    assert "note: there is no model repo" in out and "+ model.tflite" in out
 
 
 def test_a_token_file_is_used_and_never_shown(
@@ -303,18 +403,18 @@ def test_one_release_has_one_version(quick, release, repo_id):
 
 def test_the_changelog_lists_versions_newest_first(quick, hub, release, other, repo_id, data):
     push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0", "--message", "First.")
-    push("--release", other, "--repo-id", repo_id, "--tag", "v1.1.0", "--gate-data", data)
+    push("--release", other, "--repo-id", repo_id, "--tag", "v1.1.0", "--regression-data", data)
     changelog = hub.read(repo_id, "README.md").decode().split("## Changelog")[1]
     assert changelog.index("**v1.1.0**") < changelog.index("**v1.0.0**")
     assert "First." in changelog
 
 
-# === The gate ===
+# === The regression check ===
 
 
 def test_a_worse_version_is_refused(quick, hub, release, worse, repo_id, data, capsys):
     push("--release", release, "--repo-id", repo_id)
-    text = refused("--release", worse, "--repo-id", repo_id, "--gate-data", data)
+    text = refused("--release", worse, "--repo-id", repo_id, "--regression-data", data)
     assert "is worse than the one on the Hub on balanced accuracy, sensitivity Covid" in text
     assert "--allow-regression" in text
     assert len(hub.commits(repo_id)) == 2
@@ -325,7 +425,7 @@ def test_a_worse_version_passes_with_a_reason_that_the_card_keeps(
     quick, hub, release, worse, repo_id, data
 ):
     push("--release", release, "--repo-id", repo_id)
-    words = ["--release", worse, "--repo-id", repo_id, "--gate-data", data]
+    words = ["--release", worse, "--repo-id", repo_id, "--regression-data", data]
     push(*words, "--allow-regression", "the labels were the wrong way round")
     card = hub.read(repo_id, "README.md").decode()
     assert "published nevertheless: the labels were the wrong way round" in card
@@ -333,28 +433,34 @@ def test_a_worse_version_passes_with_a_reason_that_the_card_keeps(
 
 def test_a_reason_that_was_not_needed_is_not_kept(quick, hub, release, other, repo_id, data):
     push("--release", release, "--repo-id", repo_id)
-    words = ["--release", other, "--repo-id", repo_id, "--gate-data", data]
+    words = ["--release", other, "--repo-id", repo_id, "--regression-data", data]
     push(*words, "--allow-regression", "just in case")
     assert "just in case" not in hub.read(repo_id, "README.md").decode()
 
 
-def test_the_gate_says_when_the_old_version_may_have_seen_the_test_images(
+def test_the_regression_check_says_when_the_old_version_may_have_seen_the_test_images(
     quick, hub, release, other, repo_id, data, tmp_path, capsys
 ):
     push("--release", release, "--repo-id", repo_id)
-    push("--release", other, "--repo-id", repo_id, "--gate-data", data)
-    assert commands.OTHER_DATA not in capsys.readouterr().out
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data)
+    assert model.OTHER_DATA not in capsys.readouterr().out
     again = copy_release(release, tmp_path / "again")
     told = read_json(again / PROVENANCE)
     told["data"][0]["fingerprint"] = "of another split"
     write_json(again / PROVENANCE, told)
-    push("--release", again, "--repo-id", repo_id, "--gate-data", data)
-    assert commands.OTHER_DATA in capsys.readouterr().out
+    push("--release", again, "--repo-id", repo_id, "--regression-data", data)
+    assert model.OTHER_DATA in capsys.readouterr().out
 
 
-def test_the_gate_asks_for_data(quick, release, other, repo_id):
+def test_the_regression_check_asks_for_data(quick, release, other, repo_id):
     push("--release", release, "--repo-id", repo_id)
-    assert "--gate-data DIR_OR_REPO" in refused("--release", other, "--repo-id", repo_id)
+    assert "--regression-data DIR_OR_REPO" in refused("--release", other, "--repo-id", repo_id)
+
+
+def test_the_old_name_of_an_option_names_the_new_one(capsys):
+    with pytest.raises(SystemExit):
+        push("--check", "--repo-id", "org/name", "--gate-data", "data")
+    assert "--gate-data is now called --regression-data" in capsys.readouterr().err
 
 
 # === Pull requests ===
@@ -365,7 +471,7 @@ def test_a_contributor_opens_a_pull_request_with_both_figures(
 ):
     push("--release", release, "--repo-id", repo_id)
     monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
-    push("--release", other, "--repo-id", repo_id, "--gate-data", data, "--create-pr")
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data, "--create-pr")
     assert len(hub.commits(repo_id)) == 2
     (request,) = api.get_repo_discussions(repo_id)
     text = api.get_discussion_details(repo_id, request.num).events[0].content

@@ -113,10 +113,16 @@ def test_an_older_version_can_be_pinned(hub, api, model, page):
 
 def test_examples_of_the_publisher_replace_the_drawn_ones(hub, model, page, tmp_path):
     grey_image(100).save(tmp_path / "mine.png")
-    (tmp_path / "notes.txt").write_text("not an image")
     run("space", "--model-id", model, "--repo-id", page, "--examples", tmp_path)
     files = hub.commits(page, "spaces")[0].files
     assert [name for name in files if name.startswith("examples/")] == ["examples/mine.png"]
+
+
+def test_examples_beside_which_something_else_lies_are_refused(hub, model, page, tmp_path):
+    grey_image(100).save(tmp_path / "mine.png")
+    (tmp_path / "patients.csv").write_text("a name")
+    text = refused("space", "--model-id", model, "--repo-id", page, "--examples", tmp_path)
+    assert "no part of a set of example images: patients.csv" in text
 
 
 @pytest.mark.parametrize("content", [None, b"no image at all"])

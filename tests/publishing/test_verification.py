@@ -8,12 +8,13 @@ import pytest
 
 from aihealth.errors import UserError
 from aihealth.publishing import verification
-from tests.helpers.releases import copy_release, make_release
+from tests.helpers.releases import copy_release, make_release, stage
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
+    folder = tmp_path_factory.mktemp("releases")
+    return stage(make_release(folder / "release"), folder / "staged")
 
 
 @pytest.fixture

@@ -103,10 +103,9 @@ def test_the_release_has_everything_that_loaders_and_readers_want(trained):
     folder = out / "release"
     names = (
         *release.KERAS_FILES, *release.SAVED_MODEL_FILES, release.CONFIG, release.LITERT,
-        release.OOD, release.METRICS, release.PROVENANCE, release.CARD, release.HANDLER,
+        release.OOD, release.METRICS, release.PROVENANCE, release.CARD,
         *(f"{release.FIGURES}/{name}.png" for name in (
             "confusion_matrix", "roc", "reliability", "risk_coverage", "training_curves")),
-        *(f"aihealth/{name}" for name in release.SERVING_MODULES),
     )  # fmt: skip
     assert [name for name in names if not (folder / name).exists()] == []
     assert not list(out.glob("*.part"))
