@@ -1,5 +1,6 @@
 """DICOM radiographs to grey levels; no tag leaves this module."""
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -8,12 +9,15 @@ import logging
 import re
 import struct
 import warnings
-import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from aihealth.images import MAX_BYTES, ImageError, check_size, stretch
+from aihealth import limits
+from aihealth.errors import ImageError
+from aihealth.images import stretch
+from aihealth.limits import check_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +58,7 @@ def decode_dicom(data: bytes) -> DicomImage:
     """
     try:
         import pydicom
-        from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+        from pydicom.pixels import apply_color_lut, apply_modality_lut
     except ImportError as error:
         raise ImageError("DICOM files need pydicom: pip install 'aihealth[dicom]'") from error
     _silence(pydicom.__name__)
@@ -64,6 +68,7 @@ def decode_dicom(data: bytes) -> DicomImage:
         width, height = (int(dataset.get(name, 0)) for name in ("Columns", "Rows"))
         samples = int(dataset.get("SamplesPerPixel", 1) or 1)
         frames = int(dataset.get("NumberOfFrames", 1) or 1)
+        bits = int(dataset.get("BitsAllocated", 8) or 8)
         photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
         view = str(dataset.get("ViewPosition", "") or "")
     except ImageError:
@@ -73,17 +78,21 @@ def decode_dicom(data: bytes) -> DicomImage:
     if not complete:
         raise ImageError("the DICOM file has no image in it")
     check_size(width, height, samples)
+    # The frame as bytes, as pixels, and in grey.
+    limits.check_memory(width * height * (1 + samples * bits // 4))
     try:
         _check_frame(dataset)
-        pixels = pixel_array(dataset, index=0)
+        pixels = _first_frame(dataset)
         padding = _padding(pixels, dataset) if photometric.startswith("MONOCHROME") else None
         if padding is not None:  # It must not count as the film's darkest or brightest value.
             pixels = np.where(padding, pixels[~padding].min(), pixels)
         if photometric == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, dataset)
         elif photometric.startswith("MONOCHROME"):
-            pixels = _windowed(apply_modality_lut(pixels, dataset), dataset)
-    except (NotImplementedError, RuntimeError) as error:  # No plugin decodes this syntax.
+            pixels = _by_value(
+                pixels, lambda values: _windowed(apply_modality_lut(values, dataset), dataset)
+            )
+    except NotImplementedError as error:  # No plugin decodes this syntax.
         raise ImageError(_UNREADABLE) from error
     except Exception as error:
         raise ImageError("the DICOM file is damaged or cut short") from error
@@ -115,7 +124,7 @@ def is_lateral(view: str) -> bool:
 
 
 _UNREADABLE = "the DICOM file is compressed in a way that cannot be read here"
-_MAX_INFLATED = 4 * MAX_BYTES
+_MAX_NO_OPERATIONS = 100  # in a segment of RLE; encoders write none
 
 
 def _padding(pixels: np.ndarray, dataset: Any) -> np.ndarray | None:
@@ -158,11 +167,60 @@ def _read_dataset(data: bytes) -> Any:
     meta = _read_file_meta_info(file)
     if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
         return pydicom.dcmread(io.BytesIO(data))
-    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), _MAX_INFLATED + 1)
-    if len(inflated) > _MAX_INFLATED:
-        raise ImageError(f"the DICOM file inflates to more than {_MAX_INFLATED // 2**20} MB")
+    inflated = limits.inflate(file.read())
     dataset = read_dataset(io.BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
     return pydicom.FileDataset(None, dataset, file_meta=meta, is_implicit_VR=False)
+
+
+def _by_value(pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Change pixels by their values alone, each value once.
+
+    As floating-point numbers for each pixel, a large image would take a gigabyte.
+
+    Args:
+        pixels: of any type; where that has more than 16 bits, all are changed one by one.
+        change: takes values and gives as many.
+
+    Returns:
+        What `change` gives for the pixels; of whole numbers, as `stretch` makes it, uint8.
+    """
+    if pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2:
+        limits.check_memory(pixels.size * 32)
+        return change(pixels)
+    low = int(pixels.min())
+    strips = list(limits.strips(*pixels.shape[:2]))
+    used = np.zeros(int(pixels.max()) - low + 1, bool)
+    for rows in strips:
+        used[pixels[rows].astype(np.int32) - low] = True
+    values = np.flatnonzero(used) + low
+    table = np.zeros(used.size, np.uint8)
+    table[used] = stretch(change(values.astype(pixels.dtype))[None])[0]
+    grey = np.empty(pixels.shape, np.uint8)
+    for rows in strips:
+        grey[rows] = table[pixels[rows].astype(np.int32) - low]
+    return grey
+
+
+def _first_frame(dataset: Any) -> np.ndarray:
+    """Decode the first frame: by Pillow where it can, else by the native libraries.
+
+    Pillow is the sturdier of the two. Both run behind the wall (`aihealth.wall`).
+    """
+    from pydicom.pixels import get_decoder, pixel_array
+    from pydicom.uid import JPEGExtended12Bit
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise NotImplementedError("no library decodes this")
+    if syntax.startswith(_CODESTREAMS):
+        with contextlib.suppress(Exception):  # It cannot, or the frame is damaged.
+            return pixel_array(dataset, index=0, decoding_plugin="pillow")
+    try:
+        return pixel_array(dataset, index=0)
+    except RuntimeError as error:
+        if syntax == JPEGExtended12Bit and dataset.BitsStored > 8:
+            raise NotImplementedError("no library here decodes 12 bits") from error
+        raise
 
 
 def _check_frame(dataset: Any) -> None:
@@ -233,7 +291,7 @@ def _overflows(frame: bytes, limit: int) -> bool:
     count, *offsets = struct.unpack_from("<16I", frame)
     bounds = [*offsets[:count], len(frame)]
     for place, end in itertools.pairwise(bounds):
-        length = 0
+        length = idle = 0
         while place < min(end, len(frame)) and length <= limit:
             head = frame[place]
             if head < 128:  # so many bytes and one more, as they are
@@ -244,6 +302,9 @@ def _overflows(frame: bytes, limit: int) -> bool:
                 place += 2
             else:  # no operation
                 place += 1
+                idle += 1
+                if idle > _MAX_NO_OPERATIONS:
+                    raise ValueError("the runs are made of nothing")
         if length > limit:
             return True
     return False

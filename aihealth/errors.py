@@ -14,8 +14,13 @@ class UserError(Exception):
     """
 
 
+class ImageError(UserError):
+    """One image cannot be used; the text says why, without the name of the file."""
+
+
 _OS_SENTENCES = {
     errno.ENOSPC: "no space left on the disk; free some or choose another output folder",
+    errno.EFBIG: "the file would be larger than is allowed here; choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some or choose another output folder",
     errno.EROFS: "the file system is read-only; choose another output folder",
     errno.ENOTDIR: "a part of this path is a file; choose another output folder",

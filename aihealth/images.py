@@ -10,26 +10,21 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from aihealth.errors import UserError
+from aihealth import limits, wall
+from aihealth.errors import ImageError
+from aihealth.limits import MAX_BYTES, check_size, too_many_pixels
 
 # Our own, lower limit on pixels is checked below. Set once: `catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-MAX_BYTES = 50 * 2**20
-MAX_PIXELS = 64_000_000  # a 40 x 43 cm detector at 0.05 mm
-MIN_SIDE = 16
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm")
-
-
-class ImageError(UserError):
-    """One image cannot be used; the text says why, without the name of the file."""
 
 
 ImageLike = str | os.PathLike | bytes | bytearray | Image.Image | np.ndarray
@@ -90,12 +85,22 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has more than {_mb(MAX_BYTES)}")
+    return decode_here(data) if limits.decodes_here(data) else wall.decode(data)
+
+
+def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
+    """Decode the bytes of a file in this process; see `limits` for the files that may be."""
     if is_dicom(data):
         from aihealth.dicom import decode_dicom  # pydicom is loaded for DICOM files only.
 
         film = decode_dicom(data)
         return film.pixels, film.warning
     pixels, picture = _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS))
+    if picture.format == "JPEG" and limits.may_be_short(data, picture):
+        # Pillow fills what is missing with grey; other bytes in its place would make a difference.
+        longer, _ = _read(lambda: Image.open(io.BytesIO(limits.lengthened(data)), formats=FORMATS))
+        if not np.array_equal(pixels, longer):
+            raise ImageError("the image is cut short: a part of the JPEG file is missing")
     return pixels, SEVERAL_FRAMES if _has_more_frames(picture) else None
 
 
@@ -109,11 +114,11 @@ def _read(open_picture: Callable[[], Image.Image]) -> tuple[np.ndarray, Image.Im
             "this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"
         ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(_too_many_pixels()) from error
+        raise ImageError(too_many_pixels()) from error
     except ImageError:
         raise
     except Exception as error:  # Its decoders raise many kinds on damaged files.
-        raise ImageError("the image is damaged or cut short") from error
+        raise ImageError(limits.DAMAGED) from error
 
 
 # Without their number: to count the pages of a TIFF takes Pillow minutes where there are many.
@@ -172,32 +177,8 @@ def mirror_correlation(pixels: np.ndarray) -> float:
 
 def stretch(pixels: np.ndarray) -> np.ndarray:
     """Stretch values of any range linearly to uint8 0..255; a constant image becomes black."""
-    pixels = pixels.astype(np.float32)
-    low, high = float(pixels.min()), float(pixels.max())
-    if not np.isfinite([low, high]).all():
-        raise ImageError("the image has values that are not numbers")
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((pixels - low) * scale).astype(np.uint8)
-
-
-def check_size(width: int, height: int, samples: int = 1) -> None:
-    """Refuse images that are too small to show anything or too large to decode.
-
-    Args:
-        width: pixels.
-        height: pixels.
-        samples: numbers that a pixel takes in memory while it is decoded.
-
-    Raises:
-        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS` of one sample.
-    """
-    limit = MAX_PIXELS // max(samples, 1)
-    if width * height > limit:
-        raise ImageError(_too_many_pixels(limit))
-    if min(width, height) < MIN_SIDE:
-        raise ImageError(
-            f"the image has {width} x {height} pixels; at least {MIN_SIDE} a side are needed"
-        )
+    strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
+    return _stretch(lambda: strips, pixels.shape)
 
 
 def suffix_is_image(path: str | os.PathLike) -> bool:
@@ -206,17 +187,21 @@ def suffix_is_image(path: str | os.PathLike) -> bool:
 
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:
-    check_size(*picture.size)  # Known from the header, before anything is decoded.
+    limits.check_picture(picture)  # Known from the header, before anything is decoded.
     # Pillow turns black and white for this where there are at most 8 bits, and only there.
     white_is_zero = getattr(picture, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
     deep_colour = re.search(";16[BLN]", str(getattr(picture, "tile", ())[:1]))
     picture.load()
     with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
-        picture = ImageOps.exif_transpose(picture)
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
+    shape = picture.size[::-1]
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        grey = stretch(np.asarray(picture))
+        grey = _stretch(lambda: _strips(picture), shape)
         return 255 - grey if white_is_zero else grey
-    grey = np.array(picture.convert("L"))
+    grey = np.empty(shape, np.uint8)
+    for rows, strip in _strips(picture, "L"):
+        grey[rows] = strip
     if deep_colour is None:
         return grey
     if np.ptp(grey) < 128:  # 12 bits of 16 would have 16 levels left.
@@ -224,6 +209,31 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
             "the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits"
         )
     return stretch(grey)
+
+
+Strips = Iterable[tuple[slice, np.ndarray]]
+
+
+def _strips(picture: Image.Image, mode: str | None = None) -> Strips:
+    """A picture's pixels, some rows at a time: Pillow copies what it gives away twice."""
+    width, height = picture.size
+    for rows in limits.strips(height, width):
+        strip = picture.crop((0, rows.start, width, min(rows.stop, height)))
+        yield rows, np.asarray(strip.convert(mode) if mode else strip)
+
+
+def _stretch(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.ndarray:
+    """As `stretch`, of what is given in strips, as often as it is asked for."""
+    ends = [(strip.min(), strip.max()) for _, strip in strips()]
+    lows, highs = zip(*ends, strict=True)
+    low, high = float(np.float32(np.min(lows))), float(np.float32(np.max(highs)))
+    if not np.isfinite([low, high]).all():
+        raise ImageError("the image has values that are not numbers")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    grey = np.empty(shape, np.uint8)
+    for rows, strip in strips():
+        grey[rows] = np.rint((strip.astype(np.float32) - low) * scale)
+    return grey
 
 
 def _grey_array(array: np.ndarray) -> np.ndarray:
@@ -245,10 +255,6 @@ def _grey_array(array: np.ndarray) -> np.ndarray:
     if array.shape[2] == 1:
         return array[:, :, 0]
     return np.array(Image.fromarray(np.ascontiguousarray(array)).convert("L"))
-
-
-def _too_many_pixels(limit: int = MAX_PIXELS) -> str:
-    return f"the image has more than {limit // 10**6} million pixels"
 
 
 def _mb(count: int) -> str:

@@ -193,7 +193,7 @@ def test_broken_dicom_files_are_refused_with_a_sentence(data, sentence):
 def test_a_deflated_film_is_read_and_a_bomb_is_not(monkeypatch):
     film = make_dicom(RAMP, syntax=DeflatedExplicitVRLittleEndian)
     assert np.array_equal(decode(film), decode(make_dicom(RAMP)))
-    monkeypatch.setattr("aihealth.dicom._MAX_INFLATED", 1000)
+    monkeypatch.setattr("aihealth.limits.MAX_INFLATED", 1000)
     with pytest.raises(ImageError, match="inflates"):
         decode(film)
 
@@ -214,7 +214,7 @@ def element(group, number, vr, value):
     ],
 )
 def test_no_file_meta_information_hides_a_deflated_bomb(monkeypatch, meta, announced):
-    monkeypatch.setattr("aihealth.dicom._MAX_INFLATED", 2**20)
+    monkeypatch.setattr("aihealth.limits.MAX_INFLATED", 2**20)
     monkeypatch.setattr("zlib.decompress", pytest.fail)  # how pydicom inflates: without limit
     meta += element(2, 0x10, b"UI", b"1.2.840.10008.1.2.1.99")
     head = b"\0" * 128 + b"DICM" + element(2, 0, b"UL", struct.pack("<I", announced or len(meta)))
