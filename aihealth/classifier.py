@@ -131,7 +131,8 @@ class Classifier:
             self._model = (self.folder / release.LITERT).read_bytes()
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} has no {release.LITERT}") from error
-        self._interpreter()  # A damaged file is found now, not at the first image.
+        runner, _ = self._interpreter()  # A damaged file is found now, not at the first image.
+        self._check_model(runner)
 
     @classmethod
     def from_pretrained(
@@ -276,6 +277,29 @@ class Classifier:
         smooth = np.asarray(small.filter(ImageFilter.GaussianBlur(SMOOTHING)))
         second = float(self._distance.score(self.outputs(smooth)["features"][None])[0])
         return min(score, second), second < score
+
+    def _check_model(self, runner: Any) -> None:
+        """Hold the LiteRT file to what the other files of the release say.
+
+        Raises:
+            UserError: inputs, outputs, or their shapes are others.
+        """
+        size, classes = self.config.input_size, len(self.classes)
+        features = self._distance.width if self._distance else None
+        inputs = {name: tuple(it["shape"]) for name, it in runner.get_input_details().items()}
+        outputs = {name: tuple(it["shape"]) for name, it in runner.get_output_details().items()}
+        vector, maps = outputs.get("features", ()), outputs.get("heatmaps", (1, classes, 1, 1))
+        for wrong, what in (
+            (inputs != {"image": (1, size, size, 1)}, f"one image of {size} x {size} pixels"),
+            (outputs.get("probabilities") != (1, classes), f"{classes} probabilities"),
+            (len(vector) != 2 or features not in (None, vector[1]), f"{features or ''} features"),
+            (maps[:2] != (1, classes) or len(maps) != 4, f"{classes} heatmaps"),
+        ):
+            if wrong:
+                raise UserError(
+                    f"{self.folder / release.LITERT} does not fit {release.CONFIG} and "
+                    f"{release.OOD}, which promise {what}; download or train the release again"
+                )
 
     def _interpreter(self) -> tuple[Any, list[str]]:
         """One interpreter a thread: LiteRT interpreters are not thread-safe."""

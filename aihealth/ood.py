@@ -11,6 +11,7 @@ though each of them is a chest radiograph.
 """
 
 import dataclasses
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _TINY = 1e-9
 LEAST_FOR_SHIFT = 20  # images
 _DRAWS = 200  # of as many images
 _SEED = 0
+_MAX_BYTES, _MAX_PARTS = 256 * 2**20, 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,19 +156,50 @@ class FeatureDistance:
         """Read what `save` wrote; no pickle.
 
         Raises:
-            UserError: the file is missing or damaged.
+            UserError: the file is missing or damaged, or its arrays do not fit each other.
         """
         try:
+            # An archive says how large its parts are before they are unpacked.
+            with zipfile.ZipFile(path) as archive:
+                parts = {part.filename: part.file_size for part in archive.infolist()}
+            if sum(parts.values()) > _MAX_BYTES or len(parts) > _MAX_PARTS:
+                raise ValueError("too large")
             with np.load(path, allow_pickle=False) as arrays:
                 scales = arrays["scales"]
                 depths = range(len(scales))
-                return cls(
+                distance = cls(
                     [arrays[f"whitening_{depth}"] for depth in depths],
                     [arrays[f"centres_{depth}"] for depth in depths],
                     scales,
                 )
         except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged files.
             raise UserError(f"{path} is missing or damaged; download the release again") from error
+        if not distance._fits():
+            raise UserError(f"{path} is not valid: its arrays do not fit each other")
+        return distance
+
+    @property
+    def width(self) -> int:
+        """Number of features that it takes, over all depths."""
+        return sum(map(len, self.whitening))
+
+    def _fits(self) -> bool:
+        """Whether shapes and values are such as `fit` gives."""
+        arrays = (self.scales, *self.whitening, *self.centres)
+        numbers = all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays)
+        return (
+            numbers
+            and self.scales.ndim == 1
+            and self.scales.size > 0
+            and bool((self.scales > 0).all())
+            and all(
+                transform.ndim == centres.ndim == 2
+                and transform.shape == (len(transform),) * 2
+                and centres.shape[1] == len(transform)
+                and centres.size > 0
+                for transform, centres in zip(self.whitening, self.centres, strict=True)
+            )
+        )
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:

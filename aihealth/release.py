@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from aihealth.errors import UserError
+from aihealth import schema
+from aihealth.errors import UserError, first_line
+from aihealth.schema import FORMAT
 
 # === File names ===
 RELEASE = "release"  # of the folder itself, in that of the run that made it
@@ -40,8 +42,6 @@ SERVING_FILES = (CONFIG, LITERT, OOD, METRICS)
 SERVING_MODULES = tuple(
     sorted(path.name for path in Path(__file__).parent.glob("*.py") if path.name != "__main__.py")
 )
-
-FORMAT = 1
 
 
 @dataclasses.dataclass
@@ -87,12 +87,11 @@ class ReleaseConfig:
         """Read `aihealth.json` of a release folder.
 
         Raises:
-            UserError: the folder is no release, or one of a later format.
+            UserError: the folder is no release, one of a later format, or says what it may not.
         """
         path = Path(folder) / CONFIG
         data = read_json(path, missing=f"{folder} is not a release: it has no {CONFIG}")
-        if data.get("format", 0) > FORMAT:
-            raise UserError(f"{path} has format {data['format']}; update aihealth to read it")
+        schema.check(str(path), data)
         known = {field.name for field in dataclasses.fields(cls)}
         try:
             return cls(**{key: value for key, value in data.items() if key in known})
@@ -150,14 +149,19 @@ def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        if path.stat().st_size > _MAX_JSON:
+            raise UserError(f"{path} has more than {_MAX_JSON // 2**20} MB")
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(missing or f"{path} does not exist") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # Not text, not JSON, too deep, too many digits.
+        raise UserError(f"{path} is not valid JSON: {first_line(error)}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path} does not hold a JSON object")
     return data
+
+
+_MAX_JSON = 64 * 2**20
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -35,6 +35,7 @@ _PATIENCE = 6 * MAX_SECONDS
 _START_SECONDS = 60.0
 _WORKERS = max(4, os.cpu_count() or 1)
 _PIPE_BYTES = 2**20
+_KEPT_BYTES = 16 * 2**20
 
 _REQUEST = struct.Struct("<Q")  # bytes that follow
 _ANSWER = struct.Struct("<BIII")  # kind, height, width, bytes of text; the text and pixels follow
@@ -44,7 +45,7 @@ _READY = b"R"
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from aihealth.wall import serve; serve()"
+    "from aihealth.wall import serve; serve(int(sys.argv[2]))"
 )
 # Nothing else of the environment, where tokens are, reaches a worker.
 _ENVIRONMENT = (
@@ -80,14 +81,16 @@ class _Worker:
 
     def __init__(self) -> None:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        self._shared = _Shared()
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-B", "-c", _START, json.dumps(sys.path)],
+                [sys.executable, "-B", "-c", _START, json.dumps(sys.path), str(self._shared.fd)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # Decoders quote what they read.
                 env=environment,
+                pass_fds=[self._shared.fd] if self._shared.fd >= 0 else [],
                 bufsize=0,
             )
             for pipe in (self._process.stdin, self._process.stdout):
@@ -124,6 +127,7 @@ class _Worker:
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
+        self._shared.close()
 
     def _watched(self, work: Callable, seconds: float) -> object:
         """Do what waits for the process, but kill that when it takes too long."""
@@ -150,7 +154,9 @@ class _Worker:
         text = bytes(_read(answer, length)).decode("utf-8", "replace")
         if kind == _SENTENCE:
             raise ImageError(text)
-        pixels = np.frombuffer(_read(answer, height * width), np.uint8)
+        pixels = self._shared.take(height * width)
+        if pixels is None:
+            pixels = np.frombuffer(_read(answer, height * width), np.uint8)
         return pixels.reshape(height, width), text or None
 
 
@@ -220,14 +226,19 @@ if hasattr(os, "register_at_fork"):
 # === The worker's side ===
 
 
-def serve() -> None:
-    """Answer requests on the standard input until it ends."""
+def serve(shared_fd: int) -> None:
+    """Answer requests on the standard input until it ends.
+
+    Args:
+        shared_fd: of the memory that pixels are put into; -1 where they go through the pipe.
+    """
     from aihealth import images
 
     # What a library prints must not get between the answers.
     requests, answers = sys.stdin.buffer.raw, os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     _ignore_keyboard()
+    shared = _Shared(shared_fd)
     _limit_memory()
     _write(answers, _READY)
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -237,6 +248,8 @@ def serve() -> None:
             _limit_time()
             header, pixels = _answer(images.decode_here, data)
             del data
+            if shared.put(pixels):
+                pixels = b""
             _write(answers, header)
             _write(answers, pixels)
 
@@ -300,7 +313,51 @@ def _time_signals() -> set[int]:
 _TIME_SIGNALS = _time_signals()
 
 
-# === Pipes ===
+# === Pipes, and memory that both processes see ===
+
+
+class _Shared:
+    """Memory for the pixels of one answer, where the system has such (Linux).
+
+    A pipe would make the two processes change places for each megabyte.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
+        """Make it; or, given its descriptor, find it in the other process."""
+        self.fd, self._memory = -1, None
+        if (fd is None and not hasattr(os, "memfd_create")) or fd == -1:
+            return
+        import mmap
+
+        self.fd = os.memfd_create("pixels") if fd is None else fd
+        if fd is None:
+            os.ftruncate(self.fd, MAX_PIXELS)  # Takes room only where it is written to.
+        self._memory = mmap.mmap(self.fd, MAX_PIXELS)
+
+    def put(self, pixels: memoryview | bytes) -> bool:
+        """Put pixels in, if this can hold them."""
+        if self._memory is not None:
+            self._memory[: len(pixels)] = pixels
+        return self._memory is not None
+
+    def take(self, count: int) -> np.ndarray | None:
+        """Take pixels out."""
+        if self._memory is None:
+            return None
+        pixels = np.frombuffer(self._memory, np.uint8, count).copy()
+        if count > _KEPT_BYTES:  # Give the room back to the system.
+            import mmap
+
+            with contextlib.suppress(AttributeError, OSError):
+                self._memory.madvise(mmap.MADV_REMOVE)
+        return pixels
+
+    def close(self) -> None:
+        """Give it back."""
+        if self._memory is not None:
+            self._memory.close()
+            os.close(self.fd)
+            self.fd, self._memory = -1, None
 
 
 def _write(pipe: IO[bytes], data: bytes | memoryview) -> None:
