@@ -9,7 +9,8 @@ left is decoded in this process where that is known to be cheap and safe, and be
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 from PIL import Image
 
@@ -101,8 +102,34 @@ def check_picture(picture: Image.Image) -> None:
     stored = sum(map(int, tags.get(_STRIP_BYTE_COUNTS) or ()))
     if as_they_are and 0 < stored < row * height:
         raise ImageError("the image is cut short: its strips in the TIFF file are too short")
+    if tags.get(_COMPRESSION) in _DEFLATE and picture.fp is not None:
+        _check_deflated(picture.fp, tags)
 
 
+def _check_deflated(file: IO[bytes], tags: Mapping[int, Any]) -> None:
+    """Check the sums of deflated strips or tiles: libtiff does not, so that zeros may pass.
+
+    Raises:
+        ImageError: one is wrong.
+    """
+    kinds = ((_STRIP_OFFSETS, _STRIP_BYTE_COUNTS), (_TILE_OFFSETS, _TILE_BYTE_COUNTS))
+    for offsets, counts in kinds:
+        for offset, count in zip(tags.get(offsets) or (), tags.get(counts) or (), strict=False):
+            file.seek(offset)
+            stream, rest = zlib.decompressobj(), file.read(min(count, MAX_BYTES))
+            try:
+                while rest and not stream.eof:
+                    stream.decompress(rest, 2**20)
+                    rest = stream.unconsumed_tail
+                whole = stream.eof
+            except zlib.error:
+                whole = False
+            if not whole:
+                raise ImageError("the image is damaged: a strip of the TIFF file is not whole")
+
+
+_DEFLATE = (8, 32946)
+_STRIP_OFFSETS, _TILE_OFFSETS, _TILE_BYTE_COUNTS = 273, 324, 325
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 258, 259, 262, 277
 _ROWS_PER_STRIP, _STRIP_BYTE_COUNTS = 278, 279
 _TILE_WIDTH, _TILE_LENGTH = 322, 323

@@ -63,7 +63,7 @@ def _or_null(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 def _names(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and 2 <= len(value) <= 100
+        and 1 <= len(value) <= 100
         and all(map(is_name, value))
         and len({name.casefold() for name in value}) == len(value)
     )

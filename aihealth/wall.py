@@ -25,7 +25,14 @@ from typing import IO
 import numpy as np
 
 from aihealth.errors import ImageError
-from aihealth.limits import MAX_MEMORY, MAX_PIXELS, MAX_SECONDS, TOO_MUCH_MEMORY, TOO_SLOW
+from aihealth.limits import (
+    MAX_MEMORY,
+    MAX_PIXELS,
+    MAX_SECONDS,
+    MIN_SIDE,
+    TOO_MUCH_MEMORY,
+    TOO_SLOW,
+)
 
 DIED = "the image is damaged: its decoder gave up"
 
@@ -149,7 +156,8 @@ class _Worker:
         _write(self._process.stdin, data)
         answer = self._process.stdout
         kind, height, width, length = _ANSWER.unpack(_read(answer, _ANSWER.size))
-        if kind not in (_PICTURE, _SENTENCE) or length > _MAX_TEXT or height * width > MAX_PIXELS:
+        fits = min(height, width) >= MIN_SIDE and height * width <= MAX_PIXELS
+        if length > _MAX_TEXT or not (kind == _SENTENCE or (kind == _PICTURE and fits)):
             raise EOFError  # Not what a worker writes that is in its right mind.
         text = bytes(_read(answer, length)).decode("utf-8", "replace")
         if kind == _SENTENCE:

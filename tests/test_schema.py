@@ -1,0 +1,120 @@
+"""What a release may say of itself: one sentence for whatever else it says."""
+
+import dataclasses
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from aihealth import Classifier, UserError, release, schema
+from tests.helpers.space_app import RELEASE
+
+
+@pytest.fixture
+def copy(tmp_path):
+    folder = tmp_path / "release"
+    folder.mkdir()
+    for name in release.SERVING_FILES:
+        shutil.copy(RELEASE / name, folder)
+    return folder
+
+
+def say(folder, **fields):
+    config = json.loads((folder / release.CONFIG).read_text())
+    (folder / release.CONFIG).write_text(json.dumps(config | fields))
+
+
+def test_every_field_has_a_check():
+    assert set(schema.FIELDS) == {field.name for field in dataclasses.fields(release.ReleaseConfig)}
+
+
+def test_what_the_shipped_release_says_is_valid(copy):
+    assert Classifier(copy).classes
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("classes", ["abc", [], ["a/b", "c"], ["..", "c"], ["a\nb", "c"], ["A", "a"], [1, 2], {}]),
+        ("classes", [["\x1b[31m", "b"], [" a", "b"], ["a\u202eb", "c"], ["x" * 65, "b"], [None]]),
+        ("input_size", [0, -1, 1.5, "160", None, True, 10**9, math.nan, [160]]),
+        ("arch", [None, 1, ["compact"], "a\nb"]),
+        ("sources", ["aihealth", [1], None, {"a": 1}]),
+        ("drawn_data", [0, "no", None]),
+        ("temperature", [0, -1, math.nan, math.inf, "1", None, True]),
+        ("abstain_below", [-0.1, 1.1, math.nan, "0.5", None, []]),
+        ("abstain_rule", [None, 1, "x" * 5000]),
+        ("ood_threshold", [math.nan, "1.5", [], -1, math.inf]),
+        ("lateral_threshold", [2, "0", math.nan]),
+        ("shift_limit", [-1, "0", math.nan]),
+        ("version", [1, 1.0, [], "1\n2"]),
+        ("format", ["9", None, 0, 1.0, True]),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(copy, field, values):
+    for value in values:
+        say(copy, **{field: value})
+        with pytest.raises(UserError, match=f'{release.CONFIG} is not valid: "{field}" must be'):
+            release.ReleaseConfig.load(copy)
+
+
+def test_a_later_format_asks_for_an_update(copy):
+    say(copy, format=schema.FORMAT + 1)
+    with pytest.raises(UserError, match="update aihealth"):
+        release.ReleaseConfig.load(copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"format": ' + "1" * 5000 + "}", "\xff", "[]", "", "null"]
+)
+def test_json_that_is_none_is_one_sentence(copy, text):
+    (copy / release.CONFIG).write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=release.CONFIG):
+        release.ReleaseConfig.load(copy)
+
+
+@pytest.mark.parametrize("fields", [{"classes": ["A", "B"]}, {"input_size": 224}])
+def test_a_model_that_does_not_fit_the_configuration(copy, fields):
+    say(copy, **fields)
+    with pytest.raises(UserError, match="does not fit"):
+        Classifier(copy)
+
+
+def arrays(folder):
+    with np.load(folder / release.OOD) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scales": np.zeros((5, 2), np.float32)},
+        {"scales": np.zeros(5, np.float32)},
+        {"whitening_0": np.zeros((24, 23), np.float32)},
+        {"centres_0": np.zeros((7, 23), np.float32)},
+        {"centres_0": np.zeros((0, 24), np.float32)},
+        {"centres_0": np.zeros((7, 24), complex)},
+        {"centres_0": np.full((7, 24), np.nan, np.float32)},
+        {"centres_0": np.full((7, 24), "a")},
+    ],
+)
+def test_arrays_that_do_not_fit_each_other(copy, change):
+    np.savez(copy / release.OOD, **(arrays(copy) | change))
+    with pytest.raises(UserError, match=release.OOD):
+        Classifier(copy)
+
+
+def test_a_distance_of_fewer_features_than_the_model_has(copy):
+    found = arrays(copy)
+    found["scales"] = found["scales"][:4]
+    np.savez(copy / release.OOD, **found)
+    with pytest.raises(UserError, match="does not fit"):
+        Classifier(copy)
+
+
+def test_no_pickle_is_read(copy):
+    np.savez(copy / release.OOD, **(arrays(copy) | {"scales": np.array([{"a": 1}], object)}))
+    with pytest.raises(UserError, match="damaged"):
+        Classifier(copy)
