@@ -11,7 +11,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -24,7 +23,6 @@ from aihealth.limits import MAX_BYTES, check_size, too_many_pixels
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm")
 
 
 ImageLike = str | os.PathLike | bytes | bytearray | Image.Image | np.ndarray
@@ -179,11 +177,6 @@ def stretch(pixels: np.ndarray) -> np.ndarray:
     """Stretch values of any range linearly to uint8 0..255; a constant image becomes black."""
     strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
     return _stretch(lambda: strips, pixels.shape)
-
-
-def suffix_is_image(path: str | os.PathLike) -> bool:
-    """Whether a file's name says that it is an image."""
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:

@@ -33,13 +33,13 @@ import startup
 import texts
 from answers import Answers
 
-from aihealth import images
+from aihealth import files, images
 
 # === Settings ===
 DELETE_EVERY = int(os.environ.get("DELETE_EVERY", 600))  # seconds
 DELETE_AFTER = int(os.environ.get("DELETE_AFTER", 1800))
 THREADS = os.cpu_count() or 2
-EXAMPLES = [path for path in sorted(HERE.glob("examples/*")) if images.suffix_is_image(path)]
+EXAMPLES = [path for path in sorted(HERE.glob("examples/*")) if files.suffix_is_image(path)]
 DRAWN = "drawn-"  # names of examples that docs/examples.py drew
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
 SESSIONS = 64  # Gradio keeps the last answer of so many visitors in memory

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aihealth.errors import UserError, shown
-from aihealth.images import suffix_is_image
+from aihealth.files import is_image_file
 
 CLASSES = ("Covid", "Normal", "Pneumonia")
 
@@ -77,7 +77,7 @@ def find_images(roots: Sequence[str], *, source_from_name: bool = False) -> List
             found = 0
             for file in without_masks(path, _files(path)):
                 relative = shown(file.relative_to(folder).as_posix())
-                if not suffix_is_image(file) or file.name.startswith("."):
+                if not is_image_file(file):
                     ignored.append(f"{shown(source)}: {relative}")
                     continue
                 front, underscore, _ = file.name.partition("_")

@@ -1,4 +1,4 @@
-"""What a release was trained and validated on, as hashes: so that no figure is measured on it again.
+"""What a release was trained and validated on, as hashes, so that no figure is measured on it.
 
 Of each image two things are kept: a salted digest of its group, which finds the same data prepared
 again, and a code of 256 signs, which finds the same picture recompressed or rescaled. A sign says

@@ -19,8 +19,8 @@ from aihealth.data.patients import PATIENT_PATTERN, patients_by_pattern
 from aihealth.data.tables import table
 from aihealth.errors import UserError, shown
 from aihealth.evaluation.metrics import evaluate_predictions
+from aihealth.files import is_image_file
 from aihealth.images import ImageError, ImageLike
-from aihealth.inference.archive import is_image_file
 
 MANY_SOURCES = 30  # more file name prefixes than this number patients or images, not hospitals
 

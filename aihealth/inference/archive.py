@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from aihealth.errors import UserError
-from aihealth.images import MAX_BYTES, ImageError, is_dicom, read_bytes, suffix_is_image
+from aihealth.files import HEAD as FIRST_BYTES
+from aihealth.files import is_passed_over, starts_like_image, suffix_is_image
+from aihealth.images import MAX_BYTES, ImageError, read_bytes
 
 HUB = "hf://datasets/"
 FILES = 64  # files of a part: seconds of work, so that little is done again after a crash
@@ -30,7 +32,7 @@ class Item:
         name: path, or place in a Parquet file: `shard.parquet[17]`, counted from 0.
         content: the file's bytes, where they are at hand.
         error: why there are none.
-        sure: False for what counts as an image only when it starts like DICOM.
+        sure: False for what counts as an image only when it starts like one.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Item:
             raise ImageError(self.error)
         if self.content is not None:
             return self.content
-        if not (self.sure or _starts_like_dicom(self.name)):
+        if not (self.sure or _starts_like_image(self.name)):
             return None
         if not self.name.startswith(HUB):
             return read_bytes(self.name)
@@ -147,8 +149,8 @@ def locate(data: str) -> str:
 def parts(inputs: Sequence[str]) -> Iterator[Part]:
     """Divide an archive into parts.
 
-    A file in a folder counts as an image by its suffix or, without one, when it starts like DICOM;
-    hidden files do not count, and links to folders are not followed. Files named one by one count
+    What in a folder counts as an image is the rule of `aihealth.files`; links to folders are not
+    followed. Files named one by one count
     whatever their name.
 
     Args:
@@ -177,12 +179,6 @@ def parts(inputs: Sequence[str]) -> Iterator[Part]:
         else:
             named.append(Item(name))
     yield from _cut(named)
-
-
-def is_image_file(path: Path) -> bool:
-    """Whether a file in a folder is meant as an image; hidden files are not."""
-    sure = _looks_like_image(path.name)
-    return sure is not None and path.is_file() and (sure or _starts_like_dicom(str(path)))
 
 
 def _inside(folder: str) -> Iterator[Part]:
@@ -286,7 +282,8 @@ def _walk_hub(address: str) -> Iterator[str]:
 
     with _hub_errors(address):
         for path in HfFileSystem().find(address):
-            if _may_hold_images(os.path.basename(path)):
+            name = os.path.basename(path)  # To open every card and table there would take long.
+            if _may_hold_images(name) and (suffix_is_image(name) or not _worded_suffix(name)):
                 yield "hf://" + path
 
 
@@ -308,19 +305,19 @@ def _may_hold_images(name: str) -> bool:
 
 def _looks_like_image(name: str) -> bool | None:
     """True by its suffix, False where only its first bytes can say, None for no image."""
-    if name.startswith("."):
-        return None
-    if suffix_is_image(name):
-        return True
-    # Scanners name files by their UIDs (1.2.840...): what follows the last dot is a number.
+    return None if is_passed_over(name) else suffix_is_image(name)
+
+
+def _worded_suffix(name: str) -> bool:
+    """Whether a name ends in something like `.md`; in UIDs (1.2.840...) a number follows."""
     suffix = os.path.splitext(name)[1]
-    return False if not suffix or suffix[1:].isdigit() else None
+    return bool(suffix) and not suffix[1:].isdigit() and suffix.lower() != ".parquet"
 
 
-def _starts_like_dicom(path: str) -> bool:
+def _starts_like_image(path: str) -> bool:
     try:
         with _open(path) as file:
-            return is_dicom(file.read(132))
+            return starts_like_image(file.read(FIRST_BYTES))
     except FileNotFoundError:
         return True  # A broken link: reading it says what is the matter.
     except OSError:

@@ -10,6 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from aihealth import hub, images, release
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
+from aihealth.files import SUFFIXES
 from aihealth.publishing import staging
 from aihealth.publishing.repo import Destination, Target
 
@@ -120,7 +121,7 @@ def _own_examples(folder: Path) -> dict[str, Path]:
     """Images of the publisher's own, all of which can be read."""
     if not folder.is_dir():
         raise UserError(f"--examples {folder} is not a folder")
-    kinds = [f"*{suffix}" for suffix in images.SUFFIXES]
+    kinds = [f"*{suffix}" for suffix in SUFFIXES]
     kinds += [kind.upper() for kind in kinds]
     found = staging.collect(folder, kinds, "a set of example images")
     if not found:

@@ -41,7 +41,9 @@ def test_folders_are_sorted_by_path_to_any_depth(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / ".hidden.png").write_bytes(FILM)
     found = [item.name for item in items(tmp_path) if item.read() is not None]
-    assert found == [str(tmp_path / name) for name in ("a/10.jpg", "a/2.jpg", "b.png", "b/z.png")]
+    assert found == [
+        str(tmp_path / name) for name in ("a/10.jpg", "a/2.jpg", "b.png", "b/z.png", "c")
+    ]
 
 
 def test_without_a_suffix_the_first_bytes_decide_and_only_in_folders(tmp_path):

@@ -1,0 +1,144 @@
+"""Which files are images, and the account of a folder: what was used and what was not.
+
+One rule for everything that reads folders or archives: a known suffix of any case, else the first
+bytes. Hidden files and what operating systems leave behind are passed over.
+"""
+
+import collections
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
+from pathlib import PurePath
+
+from aihealth.images import is_dicom
+
+# What is not read (HEIC, JPEG 2000) counts too: its answer says why, so nothing is lost in silence.
+_RASTER = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".jif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".dib",
+)
+_OTHER = (
+    ".gif",
+    ".dcm",
+    ".dicom",
+    ".dic",
+    ".ima",
+    ".dc3",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".j2k",
+)
+SUFFIXES = frozenset(_RASTER + _OTHER)
+HEAD = 1024  # bytes of a file that tell what it is
+_SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
+_STARTS = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",  # JPEG
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF
+    b"MM\0*",
+    b"\0\0\0\x0cjP  ",  # JPEG 2000
+)
+_HEIF = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
+
+# Reasons of an account that several modules give.
+SYSTEM = "hidden or of the system"
+NO_IMAGE = "no image"
+
+
+@dataclasses.dataclass
+class Account:
+    """How many files of a folder were used, and how many were not.
+
+    Attributes:
+        used: files that were used.
+        left_out: how many were not, by reason: words that follow "files:", such as "masks".
+    """
+
+    used: int = 0
+    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    def add(self, other: "Account") -> None:
+        """Add the files of another folder."""
+        self.used += other.used
+        self.left_out.update(other.left_out)
+
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        """Take files that were counted as used for left out."""
+        self.used -= count
+        self.left_out[reason] += count
+
+    def line(self) -> str:
+        """One line that says it all.
+
+        >>> Account(72, collections.Counter(masks=18, unreadable=1)).line()
+        '72 of 91 files used; left out: 18 masks, 1 unreadable'
+        """
+        reasons = [f"{count} {reason}" for reason, count in self.left_out.most_common() if count]
+        text = f"{self.used} of {self.used + self.left_out.total()} files used"
+        return text + (f"; left out: {', '.join(reasons)}" if reasons else "")
+
+
+def is_passed_over(path: str | os.PathLike) -> bool:
+    """Whether a path below a folder is hidden or the operating system's own (`__MACOSX/...`)."""
+    parts = PurePath(path).parts
+    return any(part.startswith(".") or part.lower() in _SYSTEM for part in parts)
+
+
+def suffix_is_image(path: str | os.PathLike) -> bool:
+    """Whether a file's name says that it is an image."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
+
+
+def starts_like_image(head: bytes) -> bool:
+    """Whether the first `HEAD` bytes of a file are those of an image of any kind."""
+    bitmap = head[:2] == b"BM" and head[6:10] == bytes(4) and head[15:18] == bytes(3)
+    return (
+        head.startswith(_STARTS)
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[4:8] == b"ftyp" and head[8:12] in _HEIF)
+        or (bitmap and len(head) > 26)
+        or is_dicom(head)
+    )
+
+
+def is_image_file(path: str | os.PathLike, head: Callable[[], bytes] | None = None) -> bool:
+    """Whether a file is meant as an image: the one rule of this project.
+
+    Args:
+        path: of the file below the folder or within the archive that is read.
+        head: gives its first `HEAD` bytes, asked for only where the name does not say it; by
+            default they are read from the disk. A file that cannot be opened gives none.
+    """
+    if is_passed_over(path if head else PurePath(path).name):
+        return False
+    return suffix_is_image(path) or starts_like_image(head() if head else read_head(path))
+
+
+def read_head(path: str | os.PathLike) -> bytes:
+    """The first `HEAD` bytes of a regular file, none of anything else or of what cannot be read."""
+    try:
+        if not os.path.isfile(path):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def joined(names: Iterable[str]) -> str:
+    """Names for a sentence: "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
