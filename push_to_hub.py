@@ -4,8 +4,10 @@
     python push_to_hub.py space   --model-id ORG/NAME --repo-id ORG/SPACE
     python push_to_hub.py dataset --data data/prepared --repo-id ORG/DATA
 
-Each makes one commit, and none when nothing changed. A model is checked first: every loader that
-its card promises must open it, and a version that is worse than the one on the Hub is refused.
+Each makes one commit, and none when nothing changed. `model --tag v1.1.0` without a release gives
+what is on the Hub, such as a pull request that was merged, a version. A model is checked first:
+every loader that its card promises must open it, and a version that is worse than the one on the
+Hub is refused.
 `--dry-run` shows what would be sent and sends nothing.
 
 The token comes from `hf auth login`, from HF_TOKEN, or from --token-file; it is never printed.
@@ -13,7 +15,7 @@ The token comes from `hf auth login`, from HF_TOKEN, or from --token-file; it is
 
 import argparse
 
-from aihealth.errors import run_cli
+from aihealth.errors import UserError, run_cli
 
 
 def main() -> None:
@@ -25,7 +27,7 @@ def publish(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     # Imported late: `--help` and a mistyped option answer at once.
     from aihealth.publishing import dataset, model, space
-    from aihealth.publishing.repo import Destination
+    from aihealth.publishing.target import Destination
 
     to = Destination(args.repo_id, args.private, args.message, args.token_file, args.dry_run)
     if args.what == "dataset":
@@ -44,8 +46,12 @@ def publish(args: argparse.Namespace) -> None:
         )
         if args.check:
             model.check_model(to, options)
-        else:
+        elif args.release:
             model.publish_model(to, args.release, options)
+        elif args.tag and not args.create_pr:
+            model.tag_model(to, args.tag)
+        else:
+            raise UserError("say what to publish with --release DIR, or what to call it with --tag")
 
 
 class _Renamed(argparse.Action):
@@ -62,8 +68,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="what", required=True, metavar="model|space|dataset")
 
     model = commands.add_parser("model", help="a release folder that train.py wrote")
-    what = model.add_mutually_exclusive_group(required=True)
-    what.add_argument("--release", metavar="DIR", help="the release folder")
+    what = model.add_mutually_exclusive_group()
+    what.add_argument(
+        "--release",
+        metavar="DIR",
+        help="the release folder; without it, --tag tags what is on main, such as a pull request "
+        "that was merged",
+    )
     what.add_argument(
         "--check",
         action="store_true",
@@ -73,7 +84,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     model.add_argument(
         "--create-pr",
         action="store_true",
-        help="open a pull request with old and new figures instead of publishing",
+        help="open a pull request with old and new figures, or bring the open one up to date",
     )
     model.add_argument(
         "--regression-data",

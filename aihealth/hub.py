@@ -215,14 +215,14 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str | No
         return f"HF_HUB_OFFLINE is set, so {repo} cannot be reached: unset it"
     if isinstance(error, (_TransportError, ConnectionError, TimeoutError)):
         return f"{host} cannot be reached for {repo}: check the network and try again"
+    if isinstance(error, (ValueError, RuntimeError)) and error.__cause__ is not None:
+        return _sentence(error.__cause__, repo, revision)
     if isinstance(error, RuntimeError) and not constants.HF_HUB_DISABLE_XET:
         # hf_xet's own errors are no classes of the client.
         return (
             f"the transfer of {repo} through the Hub's Xet storage failed: try again, or set "
             "HF_HUB_DISABLE_XET=1"
         )
-    if isinstance(error, ValueError) and error.__cause__ is not None:
-        return _sentence(error.__cause__, repo, revision)
     if isinstance(error, OSError) and error.errno is None:
         return f"the transfer of {repo} was cut short: try again"
     return None

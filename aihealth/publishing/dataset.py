@@ -16,7 +16,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from aihealth.data.manifest import MANIFEST, REPORT, Row, read_manifest
 from aihealth.errors import UserError
 from aihealth.publishing import staging
-from aihealth.publishing.repo import Destination, Target
+from aihealth.publishing.target import Destination, Target
 
 TEMPLATE = Path(__file__).with_name("templates") / "dataset_card.md"
 SPLITS = ("train", "validation", "test")

@@ -11,7 +11,8 @@ from aihealth import hub, release
 from aihealth.errors import UserError
 from aihealth.publishing import card, card_tables, regression, staging, verification
 from aihealth.publishing.changelog import Entry, read_changelog, today, write_changelog
-from aihealth.publishing.repo import Destination, Target, check_tag
+from aihealth.publishing.repo import HUB_OWN, check_tag
+from aihealth.publishing.target import Destination, Target
 
 # What `train.py` writes.
 RELEASE_FILES = (
@@ -71,9 +72,9 @@ def publish_model(to: Destination, folder: str, options: Options) -> None:
     target, version = _open(to, options)
     history = _published_history(target)
     digest = fingerprint(files)
-    comparison = ""
+    comparison, reason, title = "", None, ""
     if not (history and history[0].fingerprint == digest):
-        comparison, reason = _check_for_regression(source, target, options)
+        comparison, reason, title = _check_for_regression(source, target, options)
         metrics = _read_optional(source / release.METRICS)
         entry = Entry(
             fingerprint=digest,
@@ -103,16 +104,45 @@ def publish_model(to: Destination, folder: str, options: Options) -> None:
                 raise UserError(str(error).replace(str(staged), str(source))) from error
             for name, difference in differences.items():
                 print(f"  {name}: within {difference:.1e} of Keras")
-        commit = target.send(
-            staged,
-            f"Publish {history[0].name}",
-            description=comparison,
-            create_pr=options.create_pr,
-        )
-    if options.tag and commit:
-        with hub.hub_errors(to.repo_id):
-            target.api.create_tag(to.repo_id, tag=options.tag, revision=commit)
-        print(f"tagged {options.tag}")
+        if options.create_pr:
+            target.propose(staged, f"{config.arch}: {title or 'a new version'}", comparison)
+        else:
+            commit = target.send(staged, f"Publish {history[0].name}", comparison)
+            _tag(target, options.tag, commit)
+
+
+def tag_model(to: Destination, tag: str) -> None:
+    """Give what is on `main`, such as a pull request that was merged, a version.
+
+    Args:
+        to: the model repo.
+        tag: "v1.2.0".
+
+    Raises:
+        UserError: the tag is taken, or `main` has a version or holds no release.
+    """
+    target, version = _open(to, Options(tag=tag))
+    history = _published_history(target)
+    if not history:
+        raise UserError(f"{to.repo_id} holds no release that push_to_hub.py published")
+    if history[0].version:
+        raise UserError(f"what {to.repo_id} holds is v{history[0].version} already")
+    history = [dataclasses.replace(history[0], version=version), *history[1:]]
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary) / "repo"
+        folder, _ = hub.resolve(to.repo_id, revision=target.remote.commit, token=target.api.token)
+        for name in target.remote.hashes:
+            if name not in HUB_OWN:
+                staging.copy(folder / name, staged / name)
+        _describe(staged, to.repo_id, history)
+        _tag(target, tag, target.send(staged, f"Release {tag}"))
+
+
+def _tag(target: Target, tag: str | None, commit: str | None) -> None:
+    if tag and commit:
+        with hub.hub_errors(target.to.repo_id):
+            target.api.create_tag(target.to.repo_id, tag=tag, revision=commit)
+        print(f"tagged {tag}")
 
 
 def check_model(to: Destination, options: Options) -> None:
@@ -138,18 +168,23 @@ def stage_model(files: dict[str, Path], into: Path, repo_id: str, history: Seque
     """
     for name, path in files.items():
         staging.copy(path, into / name)
-    config = release.ReleaseConfig.load(into)
-    config.version = history[0].version
-    config.save(into)
     staging.add_serving_modules(into)
     staging.copy(Path(__file__).with_name(release.HANDLER), into / release.HANDLER)
     needed = staging.TEMPLATES / "endpoint_requirements.txt"
     (into / staging.REQUIREMENTS).write_bytes(needed.read_bytes())
-    picture = staging.example(config.input_size)
+    picture = staging.example(release.ReleaseConfig.load(into).input_size)
     (into / release.EXAMPLE).parent.mkdir()
     picture.save(into / release.EXAMPLE, pnginfo=staging.drawn_mark())
-    write_changelog(into / release.CHANGELOG, history)
-    card.render(into, repo_id, history).save(into / release.CARD)
+    _describe(into, repo_id, history)
+
+
+def _describe(staged: Path, repo_id: str, history: Sequence[Entry]) -> None:
+    """Write what a staged repo says of its version."""
+    config = release.ReleaseConfig.load(staged)
+    config.version = history[0].version
+    config.save(staged)
+    write_changelog(staged / release.CHANGELOG, history)
+    card.render(staged, repo_id, history).save(staged / release.CARD)
 
 
 def fingerprint(files: dict[str, Path]) -> str:
@@ -209,7 +244,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
         UserError: the new version is worse, or it cannot be told and no reason was given.
     """
     if not _has_version(target):
-        return "", None
+        return "", None, ""
     allowed = options.allow_regression
     try:
         data = options.regression_data or _training_data(folder)
@@ -224,7 +259,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
     except UserError as error:
         if not allowed:
             raise
-        return f"The two versions could not be compared ({error}). Allowed: {allowed}", allowed
+        return f"The two versions could not be compared ({error}). Allowed: {allowed}", allowed, ""
     table = found.table(allowed)
     if _fingerprints(old) != _fingerprints(folder):
         table += f"\n\n{OTHER_DATA}"
@@ -234,7 +269,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
             f"this version is worse than the one on the Hub on {', '.join(found.worse)}: train a "
             'better one, or say why with --allow-regression "reason"'
         )
-    return table, allowed if found.worse else None
+    return table, allowed if found.worse else None, found.headline
 
 
 def _training_data(folder: Path) -> str:

@@ -52,6 +52,13 @@ class Comparison:
         """Names of the figures that are worse beyond their interval."""
         return [row.name for row in self.rows if row.worse]
 
+    @property
+    def headline(self) -> str:
+        """What changed, in a line."""
+        first = self.rows[0]
+        old, new = (text.partition(" ")[0] for text in (first.old, first.new))
+        return f"{first.name} {old} -> {new} on {self.n} images of {self.dataset}"
+
     def verdict(self, allowed: str | None = None) -> str:
         """One sentence on whether the new version may be published."""
         if not self.worse:

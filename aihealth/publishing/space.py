@@ -12,7 +12,7 @@ from aihealth.classifier import Classifier
 from aihealth.errors import UserError
 from aihealth.files import SUFFIXES
 from aihealth.publishing import staging
-from aihealth.publishing.repo import Destination, Target
+from aihealth.publishing.target import Destination, Target
 
 PAGE_FILES = (
     release.CARD, staging.REQUIREMENTS, "*.py", "*.js", "*.css", "templates/*.html",

@@ -66,11 +66,12 @@ def find(repo: Repo, n: str) -> dict:
 @route("GET", "/api/{t}/{R}/discussions")
 def listing(hub, request: Request, type: str, id: str) -> dict:
     repo = find_repo(hub, request, type, id)
-    wanted, status = (request.query_params.get(key) for key in ("type", "status"))
+    wanted, status, author = (request.query_params.get(key) for key in ("type", "status", "author"))
     found = [
         discussion
         for discussion in repo.discussions
         if (wanted in (None, "all") or discussion["isPullRequest"] == (wanted == "pull_request"))
+        and author in (None, discussion["author"]["name"])
         and (status in (None, "all") or (discussion["status"] == "open") == (status == "open"))
     ]
     start = min(len(found), 50 * int(request.query_params.get("p", 0)))
@@ -100,6 +101,20 @@ async def add_comment(hub, request: Request, type: str, id: str, n: str) -> dict
     find(repo, n)["events"].append(message)
     hub.store.save(repo)
     return {"newMessage": message}
+
+
+@route("POST", "/api/{t}/{R}/discussions/{n}/title")
+async def rename(hub, request: Request, type: str, id: str, n: str) -> dict:
+    repo, user = find_repo(hub, request, type, id, "propose"), user_of(hub, request)
+    discussion, data = find(repo, n), await payload(request)
+    if user.name != discussion["author"]["name"]:
+        find_repo(hub, request, type, id, "write")
+    titles = {"from": discussion["title"], "to": data["title"]}
+    discussion["title"] = data["title"]
+    change = event("title-change", user.name, titles)
+    discussion["events"].append(change)
+    hub.store.save(repo)
+    return {"newTitle": change}
 
 
 @route("POST", "/api/{t}/{R}/discussions/{n}/status")

@@ -481,6 +481,59 @@ def test_a_contributor_opens_a_pull_request_with_both_figures(
     assert json.loads(hub.read(repo_id, "aihealth.json", rev="refs/pr/1"))["arch"] == "other"
 
 
+def test_a_pull_request_says_in_its_title_what_changed(
+    quick, hub, api, release, other, repo_id, data
+):
+    push("--release", release, "--repo-id", repo_id)
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data, "--create-pr")
+    (request,) = api.get_repo_discussions(repo_id)
+    assert request.title == "other: balanced accuracy 1.000 -> 1.000 on 30 images of data"
+
+
+def test_the_same_command_brings_the_open_pull_request_up_to_date(
+    quick, hub, api, release, other, repo_id, data, monkeypatch, tmp_path
+):
+    push("--release", release, "--repo-id", repo_id)
+    monkeypatch.setenv("HF_TOKEN", hub.stranger_token)
+    words = ["--repo-id", repo_id, "--regression-data", data, "--create-pr"]
+    push("--release", other, *words)
+    push("--release", other, *words)  # nothing new
+    better = copy_release(release, tmp_path / "better", arch="better")
+    (better / "history.json").write_text("{}")
+    push("--release", better, *words)
+    (request,) = api.get_repo_discussions(repo_id)
+    assert request.title.startswith("better: ")
+    events = api.get_discussion_details(repo_id, request.num).events
+    assert [event.type for event in events].count("commit") == 2
+    assert "| balanced accuracy |" in events[-1].content
+    assert json.loads(hub.read(repo_id, "aihealth.json", rev="refs/pr/1"))["arch"] == "better"
+    assert json.loads(hub.read(repo_id, "aihealth.json"))["arch"] != "better"
+    api.change_discussion_status(repo_id, 1, "closed")
+    push("--release", other, *words)
+    assert len(list(api.get_repo_discussions(repo_id, discussion_status="open"))) == 1
+
+
+def test_what_was_merged_is_tagged_with_one_command(quick, hub, api, release, other, repo_id, data):
+    push("--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data, "--create-pr")
+    api.merge_pull_request(repo_id, 1)
+    merged = dict(hub.commits(repo_id)[0].files)
+    push("--repo-id", repo_id, "--tag", "v1.1.0")
+    tagged = hub.commits(repo_id)[0]
+    tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id).tags}
+    assert tags["v1.1.0"] == tagged.sha
+    assert json.loads(hub.read(repo_id, "aihealth.json"))["version"] == "1.1.0"
+    assert 'revision="v1.1.0"' in hub.read(repo_id, "README.md").decode()
+    changed = {name for name in merged if merged[name] != tagged.files.get(name)}
+    assert changed == {"aihealth.json", "README.md", "changelog.json"}
+    assert "is v1.1.0 already" in refused("--repo-id", repo_id, "--tag", "v1.2.0")
+
+
+def test_what_is_no_release_is_not_tagged(hub, repo):
+    assert "holds no release" in refused("--repo-id", repo, "--tag", "v1.0.0")
+    assert "say what to publish with --release" in refused("--repo-id", repo)
+
+
 def test_a_pull_request_needs_a_repo(release, repo_id):
     text = refused("--release", release, "--repo-id", repo_id, "--create-pr")
     assert f"there is no {repo_id}" in text
