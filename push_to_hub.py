@@ -31,7 +31,8 @@ def publish(args: argparse.Namespace) -> None:
 
     to = Destination(args.repo_id, args.private, args.message, args.token_file, args.dry_run)
     if args.what == "dataset":
-        dataset.publish_dataset(to, args.data, args.license)
+        terms = dataset.Terms(args.license, args.license_name, args.license_link, args.gated)
+        dataset.publish_dataset(to, args.data, terms)
     elif args.what == "space":
         space.publish_space(
             to,
@@ -114,6 +115,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     dataset.add_argument("--data", required=True, metavar="DIR", help="the prepared dataset")
     dataset.add_argument(
         "--license", default="other", help="of the images, as the Hub spells it (default: other)"
+    )
+    dataset.add_argument("--license-name", metavar="NAME", help="of --license other")
+    dataset.add_argument("--license-link", metavar="URL", help="of --license other")
+    dataset.add_argument(
+        "--gated",
+        choices=("auto", "manual"),
+        help="people must accept the terms before they see an image; you are asked with manual",
     )
 
     for command in (model, space, dataset):

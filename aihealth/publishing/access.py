@@ -8,9 +8,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from aihealth.errors import UserError
 from aihealth.hub import LIBRARY, hub_errors
 
-# Seconds without a byte from the Hub until a request counts as lost. The client tries most
-# requests six times, so that publishing to a hub that is gone ends within seven minutes.
-SILENCE = 60
+# Seconds without a byte from the Hub until a request counts as lost. The client tries requests six
+# times and sends five files at once, so that publishing to a hub that is gone ends within ten
+# minutes.
+SILENCE = 30
 
 
 def connect(token_file: str | Path | None = None) -> HfApi:

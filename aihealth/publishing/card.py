@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from aihealth import release
 from aihealth.data import provenance as lineage
 from aihealth.evaluation import leave_one_source_out as loso
-from aihealth.publishing import card_tables
+from aihealth.publishing import card_tables, faults
 from aihealth.publishing.changelog import Entry
 
 TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
@@ -27,33 +27,6 @@ FIGURE_CAPTIONS = {
     ),
     "training_curves.png": "Loss and accuracy over the epochs",
 }
-
-# Measured on the collections that the project was built on.
-KNOWN_FAULTS = {
-    "aihealth": (
-        "`aihealth`: about one image in five is a near-duplicate of another; splits here keep them "
-        "together. Normal and Pneumonia images are of small children, Covid images of adults; "
-        "thirteen SARS images are labelled Covid."
-    ),
-    "nih": (
-        "`nih`: labels were text-mined from reports; about one in ten Pneumonia labels is doubtful."
-    ),
-    "bimcv": "`bimcv`: Covid only, so that hospital and class go together.",
-    "rsna": (
-        "`rsna`: Normal only, so that hospital and class go together. Drawn from the films of NIH, "
-        "as `nih` is: without one of the two, a model has still seen that hospital."
-    ),
-}
-CONFOUNDED = (
-    "None of these collections holds Covid and Normal films of adults. So no figure here can tell "
-    "whether the model separates Covid from Normal, or one collection, or adults from children, "
-    "from another."
-)
-PATIENTS = (
-    "Patients are known of `nih` only. Elsewhere only near-duplicates are tied: two films of one "
-    "patient may lie on both sides of a split, and intervals are then too narrow."
-)
-WITHIN_NIH = " The one comparison of two classes of adults within a collection is `nih`."
 
 
 def render(
@@ -173,7 +146,7 @@ def _context(
         ],
         "figures": figures,
         "sources": config.sources,
-        "known_faults": _known_faults(config.sources),
+        "known_faults": faults.of_training(config.sources),
         "data_rows": _data_rows(provenance),
         "settings": provenance.get("settings") or {},
         "starting_weights": _starting_weights(provenance),
@@ -190,17 +163,6 @@ def _context(
         "history": history,
         "year": (published.date if published else provenance.get("date", "2026"))[:4],
     }
-
-
-def _known_faults(sources: Sequence[str]) -> list[str]:
-    """What is known of the collections that a model was trained on."""
-    known = [name for name in KNOWN_FAULTS if name in " ".join(sources).lower()]
-    told = [KNOWN_FAULTS[name] for name in known]
-    if set(known) - {"nih"}:
-        told.append(PATIENTS)
-    if known and len(known) == len(sources):
-        told.insert(0, CONFOUNDED + (WITHIN_NIH if "nih" in known else ""))
-    return told
 
 
 def cost_text(provenance: dict[str, Any]) -> str:

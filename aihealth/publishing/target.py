@@ -118,19 +118,27 @@ class Target:
         Raises:
             UserError: it did not work; the sentence says in which state the repo is.
         """
-        name, changes = self.to.repo_id, plan(folder, self.remote)
+        changes = plan(folder, self.remote)
         if self._nothing_to_send(changes):
             return None if self.to.dry_run else self.remote.commit
-        if self.remote is None:
-            with hub_errors(name, repo_type=self.repo_type):
-                self.api.create_repo(
-                    name, repo_type=self.repo_type, private=self.to.private or None, **create
-                )
+        self.create(**create)
         info = self._commit(folder, changes, self.to.message or message, description)
         if info is None:
             return self.remote.commit
         print(info.commit_url)
         return info.oid
+
+    def create(self, **how: str | None) -> None:
+        """Make the repo where there is none; `how` as `HfApi.create_repo` takes it."""
+        if self.remote is None:
+            with hub_errors(self.to.repo_id, repo_type=self.repo_type):
+                self.api.create_repo(
+                    self.to.repo_id,
+                    repo_type=self.repo_type,
+                    private=self.to.private or None,
+                    exist_ok=True,
+                    **how,
+                )
 
     def propose(self, folder: Path, title: str, description: str) -> None:
         """Open a pull request, or bring the open one that was opened this way up to date.

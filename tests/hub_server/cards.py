@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import yaml
 
-LICENSES = (
-    "apache-2.0 mit bsd bsd-2-clause bsd-3-clause cc cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0"
-    " cc-by-nc-sa-4.0 cc-by-nc-nd-4.0 openrail bigscience-openrail-m gpl gpl-2.0 gpl-3.0 agpl-3.0"
-    " lgpl lgpl-3.0 mpl-2.0 isc unlicense odc-by odbl pddl unknown other"
-)
+from aihealth import publishing
+
+LICENSES = json.loads(
+    (Path(publishing.__file__).with_name("templates") / "licenses.json").read_text()
+)["licenses"]
 COLORS = "red yellow green blue indigo purple pink gray"
 SDKS = {"gradio", "docker", "static", "streamlit"}
 
@@ -39,7 +41,7 @@ def check_card(content: str, repo_type: str) -> tuple[list[str], list[str]]:
     errors = []
     licenses = data.get("license") or []
     for name in [licenses] if isinstance(licenses, str) else licenses:
-        if name not in LICENSES.split():
+        if name not in LICENSES:
             errors.append(f'"license" must be one of the licenses of the Hub, not "{name}"')
     if not isinstance(data.get("tags") or [], list):
         errors.append('"tags" must be an array')

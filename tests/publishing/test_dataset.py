@@ -116,11 +116,11 @@ def test_the_card_is_accepted_and_says_what_it_is(hub, data, repo_id):
 
 def test_the_card_says_whether_groups_are_whole(data):
     rows = read_manifest(data)
-    text = str(dataset.dataset_card(data, rows, "org/x", "other"))
+    text = str(dataset.dataset_card(data, rows, "org/x", dataset.Terms()))
     assert "no group is in two splits" in " ".join(text.split())
     assert "several splits" not in text
     pairs = [replace(row, group=row.group.rpartition("-")[0]) for row in rows]
-    text = " ".join(str(dataset.dataset_card(data, pairs, "org/x", "other")).split())
+    text = " ".join(str(dataset.dataset_card(data, pairs, "org/x", dataset.Terms())).split())
     assert "18 of 18 groups lie in several splits" in text and "too good" in text
     assert "no group is in two splits" not in text
 
@@ -136,6 +136,62 @@ def test_drawn_images_are_still_known_as_drawn_after_the_way_over_the_hub(hub, r
     push("--data", tmp_path / "prepared", "--repo-id", repo_id)
     train = load_images([repo_id], 32)["train"]
     assert train.drawn == len(train)
+
+
+def test_the_front_matter_says_what_the_hub_shows_of_a_dataset(hub, data, repo_id):
+    push("--data", data, "--repo-id", repo_id)
+    card = DatasetCard(hub.read(repo_id, "README.md", type="datasets").decode()).data.to_dict()
+    assert card["pretty_name"] == f"{repo_id.partition('/')[2]}: drawn images"
+    assert card["license_name"] == "terms-of-the-sources"
+    assert card["license_link"].endswith(f"/datasets/{repo_id}/blob/main/README.md#licence")
+    info = card["dataset_info"]
+    assert [(split["name"], split["num_examples"]) for split in info["splits"]] == [
+        ("train", 12), ("validation", 12), ("test", 12)
+    ]  # fmt: skip
+    assert info["features"][0] == {"name": "image", "dtype": "image"}
+    assert "extra_gated_prompt" not in card
+
+
+def test_terms_of_ones_own_are_named_and_linked(hub, data, repo_id):
+    link = "https://example.org/terms"
+    push("--data", data, "--repo-id", repo_id, "--license-name", "dua", "--license-link", link)
+    text = hub.read(repo_id, "README.md", type="datasets").decode()
+    card = DatasetCard(text).data.to_dict()
+    assert (card["license_name"], card["license_link"]) == ("dua", link)
+    assert f"dua: {link}" in text
+
+
+def test_data_under_terms_of_use_is_gated_before_an_image_is_sent(hub, api, data, repo_id):
+    push("--data", data, "--repo-id", repo_id, "--gated", "manual")
+    calls = [call.path for call in hub.requests if call.method in ("PUT", "POST")]
+    settings = next(i for i, path in enumerate(calls) if path.endswith("/settings"))
+    assert settings < next(i for i, path in enumerate(calls) if "preupload" in path)
+    assert api.dataset_info(repo_id).gated == "manual"
+    card = DatasetCard(hub.read(repo_id, "README.md", type="datasets").decode()).data.to_dict()
+    assert "not to try to identify a person" in card["extra_gated_prompt"]
+
+
+def test_a_person_is_told_how_to_have_an_image_removed(hub, data, repo_id):
+    push("--data", data, "--repo-id", repo_id)
+    text = hub.read(repo_id, "README.md", type="datasets").decode()
+    assert "## To have an image removed" in text
+    assert f"{hub.endpoint}/datasets/{repo_id}/discussions" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--license", "CC-BY-4"],
+            "CC-BY-4 is not in the Hub's list; did you mean cc-by",
+        ),
+        (["--license", "???"], "--license ??? is not in the Hub's list; use other"),
+        (["--license", "mit", "--license-name", "mine"], "are for --license other, not mit"),
+    ],
+)
+def test_a_license_that_the_hub_does_not_know_is_refused(hub, data, repo_id, words, said):
+    assert said in refused("--data", data, "--repo-id", repo_id, *words)
+    assert hub.requests == []
 
 
 def test_a_folder_that_is_not_prepared_is_named(tmp_path, repo_id):
