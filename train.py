@@ -87,7 +87,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     from aihealth.data import provenance as lineage
     from aihealth.data import streaming
     from aihealth.evaluation import leave_one_source_out as loso
-    from aihealth.modeling import architectures, export
+    from aihealth.modeling import architectures, export, flip_averaging, networks
     from aihealth.training import augmentation, batches, checkpoint
 
     answers = args.left_out_answers
@@ -140,11 +140,11 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         within = f" and step {progress.step}" if progress.step else ""
         say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
     else:
-        model = architectures.build(args.arch, args.size, len(classes), args.weights)
+        model = networks.build(args.arch, args.size, len(classes), args.weights)
         architectures.freeze(model, args.freeze)
         if args.arch not in architectures.ARCHITECTURES:
             # An architecture that cannot be released is refused now.
-            export.to_tf_keras(architectures.both_sides(model))
+            export.to_tf_keras(flip_averaging.both_sides(model))
         model.compile(
             optimizer=batches.optimizer(
                 args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch

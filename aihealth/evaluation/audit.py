@@ -29,9 +29,18 @@ from aihealth.evaluation.evaluate import (
 )
 from aihealth.evaluation.intervals import mean_interval
 from aihealth.evaluation.metrics import SEED, evaluate_predictions
-from aihealth.publishing.card_tables import CLASSES_FROM
 
-AUDIT = "audit.json"
+# The figures that are about the class.
+CLASSES_FROM = {
+    "whole_image": "class from the whole image",
+    "lungs_blanked": "class with the lungs blanked out",
+    "lungs_blanked_scores": "the same, logistic regression on the model's three scores",
+    "borders_only": "class from the borders only",
+    "borders_only_scores": "the same, logistic regression on the model's three scores",
+    "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
+    "own_lungs": "class of the lungs, in the surroundings of another class",
+    "other_surroundings": "class of those surroundings",
+}
 FOLDS = 5
 THUMBNAIL = 8  # pixels a side
 
@@ -138,7 +147,7 @@ def audit(
     report["unreadable"] = unreadable
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        release.write_json(Path(out) / AUDIT, report)
+        release.write_json(Path(out) / release.AUDIT, report)
     return report
 
 

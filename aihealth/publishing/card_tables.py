@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-# The figures of the shortcut audit that are about the class.
-CLASSES_FROM = {
-    "whole_image": "class from the whole image",
-    "lungs_blanked": "class with the lungs blanked out",
-    "lungs_blanked_scores": "the same, logistic regression on the model's three scores",
-    "borders_only": "class from the borders only",
-    "borders_only_scores": "the same, logistic regression on the model's three scores",
-    "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
-    "own_lungs": "class of the lungs, in the surroundings of another class",
-    "other_surroundings": "class of those surroundings",
-}
+from aihealth.evaluation import audit
 
 
 def overall_text(block: dict[str, Any] | None) -> str | None:
@@ -145,7 +135,7 @@ def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
     classes, sources = report["classes_from"], report.get("sources_from") or {}
     inside = report["map_inside_lungs"]
     rows = [
-        *((text, classes.get(name), report["chance"]) for name, text in CLASSES_FROM.items()),
+        *((text, classes.get(name), report["chance"]) for name, text in audit.CLASSES_FROM.items()),
         ("source from the model's features", sources.get("features"), sources.get("chance")),
         ("source from the true class alone", sources.get("class"), sources.get("chance")),
         ("share of the activation map inside the lungs", inside, inside.get("uniform")),

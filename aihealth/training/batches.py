@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from aihealth.data.cluster import Cluster
 from aihealth.data.prepared import Images
 from aihealth.data.streaming import Stream
-from aihealth.training.distribution import Cluster
 
 WARM_UP = 40  # steps
 

@@ -16,7 +16,7 @@ from aihealth import from_pretrained_keras, release
 from aihealth.data import prepared as data
 from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
-from aihealth.modeling import architectures
+from aihealth.modeling import flip_averaging
 from aihealth.release import ReleaseConfig
 from aihealth.training import batches, checkpoint
 
@@ -151,7 +151,7 @@ def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared
 
 def test_a_release_looks_at_both_sides_of_an_image_and_says_so(trained):
     folder = trained[0] / "release"
-    assert architectures.looks_at_both_sides(from_pretrained_keras(str(folder)))
+    assert flip_averaging.looks_at_both_sides(from_pretrained_keras(str(folder)))
     assert json.loads((folder / release.PROVENANCE).read_text())["both_sides"]
     assert "and its mirror image" in (folder / release.CARD).read_text()
 
