@@ -25,6 +25,8 @@ PROBABILITIES = "probabilities"
 GREYSCALE = "greyscale"
 STAGE = "stage"
 MIRROR = "mirror"
+# Beginnings of the names of layers that `aihealth.modeling.framing` puts before a network.
+LOCALISER, FRAME = "localiser", "frame"
 
 # ITU-R BT.601-7: luma of red, green and blue, as PIL's convert("L").
 LUMA = (0.299, 0.587, 0.114)
@@ -309,20 +311,26 @@ def _reverse(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def count_params(model: keras.Model) -> int:
-    """Numbers in the weights; the matrices that mirror are none of them."""
-    return sum(layer.count_params() for layer in model.layers if not _mirrors(layer))
+    """Numbers in the weights; the matrices that mirror or crop are none of them."""
+    fixed = (MIRROR, FRAME)
+    return sum(layer.count_params() for layer in model.layers if not layer.name.startswith(fixed))
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy the weights of a network to another one of the same layers, of one side or both.
 
-    Layers belong together by name, or, as Keras makes some names up, by their order.
+    Layers belong together by name, or, as Keras makes some names up, by their order. What frames
+    an image is no part of the network.
 
     Raises:
         ValueError: the networks differ.
     """
     sources, targets = (
-        {layer.name: layer for layer in model.layers if layer.weights and not _mirrors(layer)}
+        {
+            layer.name: layer
+            for layer in model.layers
+            if layer.weights and not layer.name.startswith((MIRROR, FRAME, LOCALISER))
+        }
         for model in (source, target)
     )
     if sources.keys() == targets.keys():

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from aihealth import release
+from aihealth import hub, release
 from aihealth.errors import UserError
 from aihealth.modeling import architectures, export
 from aihealth.training import checkpoint
@@ -72,11 +72,12 @@ def load_weights(model: keras.Model, weights: str) -> None:
             checkpoint.load_average(path, model)
         elif path.suffix == ".keras":
             architectures.copy_weights(keras.saving.load_model(path, compile=False), model)
+        elif path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
+            architectures.copy_weights(hub.from_pretrained_keras(path.parent), model)
+            inside = release.ReleaseConfig.load(path.parent).temperature
+            export.scale_logits(model, 1 / inside)
         else:
             model.load_weights(path)
-            if path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
-                inside = release.ReleaseConfig.load(path.parent).temperature
-                export.scale_logits(model, 1 / inside)
     except (
         ValueError, KeyError, OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile
     ) as error:  # fmt: skip

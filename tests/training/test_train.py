@@ -330,7 +330,7 @@ def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
 
 def test_the_same_image_in_two_datasets_keeps_its_group():
     first, second = some_images(), some_images()
-    groups = data._join([first, second]).groups
+    groups = data.join([first, second]).groups
     assert groups.tolist() == first.groups.tolist() * 2
 
 
