@@ -114,7 +114,8 @@ def framed(network: keras.Model, finder: keras.Model, side: int) -> keras.Model:
     """A network that looks at the frame of an image instead of the whole.
 
     Args:
-        network: as `architectures.build` makes it, trained on frames; stays as it is.
+        network: as `architectures.build` or `both_sides` makes it, trained on frames; stays as it
+            is.
         finder: as `build_localiser` makes it.
         side: of the new model's input, pixels.
 
@@ -124,20 +125,21 @@ def framed(network: keras.Model, finder: keras.Model, side: int) -> keras.Model:
     inputs = layers.Input((side, side, 3), name="image")
     grey = architectures.greyscale(inputs)
     cut = crop(grey, localiser(grey), network.input_shape[1])
-    outputs = {architectures.GREYSCALE: cut}
-    for name, _, origins in architectures.calls(network):
+    made, outputs = {}, {(architectures.GREYSCALE, 0): cut}
+    for name, call, origins in architectures.calls(network):
         if name == architectures.GREYSCALE:
             continue
-        old = network.get_layer(name)
-        layer = type(old).from_config(old.get_config() | {"dtype": "float32"})
-        taken = [outputs[origin] for origin, _ in origins]
-        outputs[name] = layer(taken if len(taken) > 1 else taken[0])
-    made = keras.Model(inputs, outputs[architectures.PROBABILITIES], name=network.name)
+        if name not in made:  # A network that looks at both sides uses its layers twice.
+            old = network.get_layer(name)
+            made[name] = type(old).from_config(old.get_config() | {"dtype": "float32"})
+        taken = [outputs[origin] for origin in origins]
+        outputs[name, call] = made[name](taken if len(taken) > 1 else taken[0])
+    whole = keras.Model(inputs, outputs[architectures.PROBABILITIES, 0], name=network.name)
     for source in (network, finder):
         for layer in source.layers:
             if layer.weights and layer.name != architectures.GREYSCALE:
-                made.get_layer(layer.name).set_weights(layer.get_weights())
-    return made
+                whole.get_layer(layer.name).set_weights(layer.get_weights())
+    return whole
 
 
 def build_localiser(side: int = 2 * LOCALISER_SIDE) -> keras.Model:
