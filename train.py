@@ -307,7 +307,8 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     if args.localiser:
         both = architectures.both_sides(model)
         model = framing.framed(both, framing.load_localiser(args.localiser), side)
-        change, _ = augmentation.by_name(args.augment, side, args.exchange)
+        whole = "mixed" if args.augment == "framed" else args.augment
+        change, _ = augmentation.by_name(whole, side, args.exchange)
     folder = run / "release"
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen
@@ -437,9 +438,10 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
     recipe.add_argument("--augment",
-        choices=("light", "medium", "heavy", "wide", "mixed", "original", "none"),
+        choices=("light", "medium", "heavy", "wide", "mixed", "framed", "original", "none"),
         help="light to wide: how far images are changed against shortcuts (docs/lab-notebook.md); "
-        "mixed: half light, half wide; original: as the original script did")  # fmt: skip
+        "mixed: half light, half wide; framed: the same with --localiser; original: as the "
+        "original script did")  # fmt: skip
     recipe.add_argument("--exchange", type=float,
         help="probability, 0 to 1, that the lungs of a training image are put into the "
         "surroundings of another one")  # fmt: skip
