@@ -283,12 +283,8 @@ def feed(
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth.data import prepared as data
-<<<<<<< HEAD
-    from aihealth.modeling import framing
-    from aihealth.publishing import card
-=======
     from aihealth.modeling import architectures, framing
->>>>>>> 8a63703 (Audit: how often another frame changes the answer, in the card too; tests of framing in train.py, of doubt and of composed films)
+    from aihealth.publishing import card
     from aihealth.training import augmentation, checkpoint, finishing
 
     model, splits, history, facts, change, unseen = trained

@@ -174,9 +174,8 @@ def test_a_shortcut_audit_has_its_table(release, tmp_path):
     report = {"dataset": "demo, test", "n": 60, "chance": 0.3333}
     report |= {"classes_from": dict.fromkeys(names, figure), "sources_from": None}
     report |= {"processed": {"sharpened": figure | {"rejected": 0.02}}}
-    write_json(folder / AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
     report |= {"frames": {"a tenth less": figure | {"sources": {"harbour": 0.25, "hill": 0.1}}}}
-    write_json(folder / card.AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
+    write_json(folder / AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
     text = card.render(folder, "org/name").content
     assert "| class with the lungs blanked out | 0.500 (0.400 to 0.600) | 0.333 |" in text
     assert "| class of the lungs, in the surroundings of another class | 0.500" in text
