@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 from aihealth import images
 from aihealth.data.layouts import CLASSES
 from aihealth.errors import UserError
+from aihealth.files import suffix_is_image
 
 SIDE = 224  # of the images, pixels
 _BLACK = 8  # grey levels up to this are outside of the lungs
@@ -45,7 +46,7 @@ def compose(lungs: str, films: str, masks: str, out: str, seed: int = 1337) -> i
     backgrounds = _backgrounds(films, masks)
     rng, written = random.Random(seed), 0
     for path in sorted(Path(lungs).glob("*/*")):
-        if path.parent.name not in CLASSES or not images.suffix_is_image(path):
+        if path.parent.name not in CLASSES or not suffix_is_image(path):
             continue
         film, mask, box = backgrounds[rng.randrange(len(backgrounds))]
         made = put(images.decode(path).astype(np.float32), film, mask, box)
@@ -105,7 +106,7 @@ def _backgrounds(films: str, masks: str) -> list[tuple]:
     outlines = {path.stem: path for path in sorted(Path(masks).rglob("*.png"))}
     found = []
     for path in sorted(Path(films).rglob("*")):
-        if path.stem in outlines and images.suffix_is_image(path) and path != outlines[path.stem]:
+        if path.stem in outlines and suffix_is_image(path) and path != outlines[path.stem]:
             mask = images.prepare(outlines[path.stem], SIDE) > 127
             if mask.any():
                 film = images.prepare(path, SIDE).astype(np.float32)

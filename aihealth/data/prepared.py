@@ -20,6 +20,7 @@ from aihealth import images
 from aihealth.data.manifest import DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError, first_line
+from aihealth.files import suffix_is_image
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 32  # images that a thread decodes before it hands them over
@@ -279,7 +280,7 @@ def folder_pixels(folders: Sequence[str], size: int) -> np.ndarray:
     """
     found = []
     for folder in folders:
-        files = sorted(file for file in Path(folder).rglob("*") if images.suffix_is_image(file))
+        files = sorted(file for file in Path(folder).rglob("*") if suffix_is_image(file))
         if not files:
             raise UserError(f"{folder} holds no images")
         for file in files:
