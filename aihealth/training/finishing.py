@@ -37,6 +37,8 @@ PERTURBATIONS = 4  # of each validation image, to calibrate on
 # was: the threshold leaves this factor of room above the farthest of 99 in 100 of those
 # (docs/lab-notebook.md: what more and less room turn away).
 OOD_ROOM = 1.2
+# Share of the validation images that is near enough not to be looked at as a negative or turned.
+VERSIONS_FROM = 0.9
 PACKAGES = ("tensorflow", "keras", "datasets", "huggingface_hub", "numpy", "pillow")
 
 
@@ -81,7 +83,7 @@ def write_release(
     threshold, rule = loso.abstention(changed, unseen, temperature)
     calibration = scale(model, validation, temperature)
     export.round_weights(model)
-    distance, ood_threshold, shift_limit = fit_distance(model, train, validation)
+    distance, limits = fit_distance(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
         classes=train.classes,
@@ -92,9 +94,8 @@ def write_release(
         temperature=calibration["temperature"],
         abstain_below=threshold,
         abstain_rule=rule,
-        ood_threshold=ood_threshold,
         lateral_threshold=lateral_threshold(train),
-        shift_limit=shift_limit,
+        **limits,
     ).save(part)
     export.export_model(model, part)
 
@@ -210,14 +211,15 @@ def scale(model: keras.Model, validation: Images, temperature: float) -> dict[st
 
 def fit_distance(
     model: keras.Model, train: Images, validation: Images
-) -> tuple[FeatureDistance, float, float | None]:
+) -> tuple[FeatureDistance, dict[str, float | None]]:
     """Fit the out-of-distribution score on training images, its limits on validation images.
 
     On all of them and their mirror images, which are as much chest radiographs: with few validation
     images, the farthest of 99 in 100 is a matter of luck.
 
     Returns:
-        The distance, the score above which an image is turned away, and the limit of `shift`.
+        The distance, and `ood_threshold`, `versions_above` and `shift_limit` as
+        `release.ReleaseConfig` has them.
     """
     names = architectures.trunk_depth_layers(model)
     taps = keras.Model(model.inputs, [_mean(model.get_layer(name).output) for name in names])
@@ -230,9 +232,13 @@ def fit_distance(
 
     distance = FeatureDistance.fit(features(train), np.tile(train.cells(), 2))
     held_out = np.concatenate(features(validation), axis=1)
-    threshold = round(float(np.quantile(distance.score(held_out), 0.99)) * OOD_ROOM, 4)
+    few, fewer = np.quantile(distance.score(held_out), (VERSIONS_FROM, 0.99))
     as_they_are = held_out[: len(validation)]
-    return distance, threshold, distance.shift_limit(as_they_are, validation.sources)
+    return distance, {
+        "ood_threshold": round(float(fewer) * OOD_ROOM, 4),
+        "versions_above": round(float(few), 4),
+        "shift_limit": distance.shift_limit(as_they_are, validation.sources),
+    }
 
 
 def lateral_threshold(train: Images) -> float:

@@ -84,8 +84,10 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
         return fit(features, cells)
 
     monkeypatch.setattr(FeatureDistance, "fit", watched)
-    distance, threshold, limit = finishing.fit_distance(model, images, images)
-    assert limit is None, "six images tell nothing of where they come from"
+    distance, limits = finishing.fit_distance(model, images, images)
+    threshold = limits["ood_threshold"]
+    assert 0 < limits["versions_above"] < threshold
+    assert limits["shift_limit"] is None, "six images tell nothing of where they come from"
     ((features, cells),) = given
     assert cells.tolist() == images.cells().tolist() * 2
     taps = [model.get_layer(name).output for name in architectures.trunk_depth_layers(model)]
