@@ -165,7 +165,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         architectures.freeze(model, args.freeze)
         if args.arch not in architectures.ARCHITECTURES:
             # An architecture that cannot be released is refused now.
-            export.to_tf_keras(architectures.both_sides(model))
+            export.to_tf_keras(model)
         model.compile(
             optimizer=batches.optimizer(
                 args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch
@@ -283,7 +283,7 @@ def feed(
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth.data import prepared as data
-    from aihealth.modeling import architectures, framing
+    from aihealth.modeling import framing
     from aihealth.publishing import card
     from aihealth.training import augmentation, checkpoint, finishing
 
@@ -301,8 +301,7 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     if history:
         checkpoint.use_best(run, model)
     if args.localiser:
-        both = architectures.both_sides(model)
-        model = framing.framed(both, framing.load_localiser(args.localiser), side)
+        model = framing.framed(model, framing.load_localiser(args.localiser), side)
         whole = "mixed" if args.augment == "framed" else args.augment
         change, _ = augmentation.by_name(whole, side, args.exchange)
     folder = run / "release"

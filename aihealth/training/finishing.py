@@ -60,8 +60,7 @@ def write_release(
 
     Args:
         folder: the release; must not exist.
-        model: trained, on one side of each image; stays as it is. The release looks at both, see
-            `models.both_sides`.
+        model: trained; its weights are rounded and its logits scaled in place.
         splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
@@ -71,7 +70,6 @@ def write_release(
         unseen: answers for sources that were left out, for calibration, the rule for "not sure"
             and the card.
     """
-    model = architectures.both_sides(model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
@@ -298,7 +296,6 @@ def describe_run(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[
         "command": lineage.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
         "parameters": architectures.count_params(model),
-        "both_sides": architectures.looks_at_both_sides(model),
         "data": [
             {
                 "name": without_path(root),
