@@ -61,6 +61,8 @@ class _Answer:
         area: share of a uniform map that would lie there; NaN without a map.
         processed: (k, C) probabilities after each of `processing.CHANGES`.
         rejected: (k,) bool, whether it was then turned away as no chest radiograph.
+        frames: (f,) bool, whether another class is the most probable after each of
+            `corruptions.FRAMES`.
     """
 
     whole: np.ndarray
@@ -72,6 +74,7 @@ class _Answer:
     area: float
     processed: np.ndarray
     rejected: np.ndarray
+    frames: np.ndarray
 
 
 def audit(
@@ -106,7 +109,8 @@ def audit(
         (the source in which the true class is most frequent: what the labels alone give away),
         None with
         fewer than two sources; `map_inside_lungs`; `processed`, the release's answers after each
-        of `processing.CHANGES`, with `rejected`, the share turned away. Each holds `value`
+        of `processing.CHANGES`, with `rejected`, the share turned away; `frames`, the share whose
+        most probable class another frame changes, per source too. Each holds `value`
         (balanced accuracy, or the share) and `interval` (95%, bootstrap by group).
 
     Raises:
@@ -118,6 +122,11 @@ def audit(
     samples = find_samples(data, classifier.classes, split)
     size = classifier.config.input_size
     lungs, centre = lung_mask(size), centre_mask(size)
+
+    framings = corruptions.FRAMES.values()
+
+    def best(pixels: np.ndarray) -> int:
+        return int(classifier.outputs(pixels)["probabilities"].argmax())
 
     def look(image: images.ImageLike) -> _Answer:
         pixels = images.prepare(image, size)
@@ -134,6 +143,7 @@ def audit(
             area,
             np.array([list(answer.probabilities.values()) for answer in changed]),
             np.array([not answer.is_chest_radiograph for answer in changed]),
+            np.array([best(change(pixels)) != best(pixels) for change in framings]),
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
@@ -163,6 +173,7 @@ def _report(
 
     inside, area = stacked("inside"), stacked("area")
     processed, rejected = stacked("processed"), stacked("rejected")
+    frames = stacked("frames")
     return {
         "n": len(labels),
         "groups": len(np.unique(groups)),
@@ -183,6 +194,17 @@ def _report(
             name: _balanced(labels, processed[:, index].argmax(1), groups, classes)
             | {"rejected": round(float(rejected[:, index].mean()), 6)}
             for index, name in enumerate(corruptions.CHANGES)
+        },
+        "frames": {
+            name: {
+                "value": round(float(frames[:, index].mean()), 6),
+                "interval": mean_interval(frames[:, index].astype(float), groups),
+                "sources": {
+                    str(source): round(float(frames[sources == source, index].mean()), 6)
+                    for source in np.unique(sources)
+                },
+            }
+            for index, name in enumerate(corruptions.FRAMES)
         },
     }
 

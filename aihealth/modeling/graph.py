@@ -6,39 +6,84 @@ The names of three layers are the same in every network of this project.
 from typing import Any
 
 import keras
+from keras import layers
 
 GREYSCALE = "greyscale"
 FEATURES = "features"
 PROBABILITIES = "probabilities"
-MIRROR = "mirror"  # beginning of the names of the layers that mirror an image
+# Beginnings of the names of layers that `aihealth.modeling.framing` puts before a network.
+LOCALISER, FRAME = "localiser", "frame"
+NOT_OF_THE_NETWORK = (LOCALISER, FRAME, "mirror")  # the last in releases of old
+
+
+def in_single_precision(model: keras.Model) -> keras.Model:
+    """The same network, whatever precision it was trained in.
+
+    Args:
+        model: as `networks.build` makes it; stays as it is.
+
+    Returns:
+        A model of new layers of the same names, which may train or not as before, with copies of
+        the weights, and no optimizer.
+    """
+    (inputs,) = (layers.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs)
+    outputs = apply_again(model, {(inputs.name, 0): inputs})
+    made = keras.Model(inputs, outputs, name=model.name)
+    copy_weights(model, made)
+    return made
+
+
+def apply_again(
+    model: keras.Model, tensors: dict[tuple[str, int], keras.KerasTensor]
+) -> keras.KerasTensor:
+    """Let new layers, like those of a flat model, follow given tensors.
+
+    Args:
+        model: its layers are not used themselves, nor their weights.
+        tensors: what calls of the model's layers give, by name and number of the call; what is
+            needed of the others is made.
+
+    Returns:
+        What the model's last layer gives.
+    """
+    tensors, made = dict(tensors), {}
+    for name, call, origins in calls(model):
+        if (name, call) in tensors:
+            continue
+        if name not in made:
+            old = model.get_layer(name)
+            made[name] = type(old).from_config(old.get_config() | {"dtype": "float32"})
+        taken = [tensors[origin] for origin in origins]
+        tensors[name, call] = made[name](taken if len(taken) > 1 else taken[0])
+    return tensors[PROBABILITIES, 0]
 
 
 def count_params(model: keras.Model) -> int:
-    """Numbers in the weights; the matrices that mirror are none of them."""
-    return sum(layer.count_params() for layer in model.layers if not is_mirror(layer))
+    """Numbers in the weights; the matrices that crop are none of them."""
+    return sum(layer.count_params() for layer in model.layers if not layer.name.startswith(FRAME))
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of a network to another one of the same layers, of one side or both.
+    """Copy the weights of a network to another one of the same layers.
 
-    Layers belong together by name, or, as Keras makes some names up, by their order.
+    Layers belong together by name, or, as Keras makes some names up, by their order. What frames
+    an image is no part of the network, nor is what mirrored it in older releases.
 
     Raises:
         ValueError: the networks differ.
     """
     sources, targets = (
-        {layer.name: layer for layer in model.layers if layer.weights and not is_mirror(layer)}
+        {
+            layer.name: layer
+            for layer in model.layers
+            if layer.weights and not layer.name.startswith(NOT_OF_THE_NETWORK)
+        }
         for model in (source, target)
     )
     if sources.keys() == targets.keys():
         targets = {name: targets[name] for name in sources}
     for one, other in zip(sources.values(), targets.values(), strict=True):
         other.set_weights(one.get_weights())
-
-
-def is_mirror(layer: keras.layers.Layer) -> bool:
-    """Whether a layer exchanges left and right, and does nothing else."""
-    return layer.name.startswith(MIRROR)
 
 
 def calls(model: keras.Model) -> list[tuple[str, int, list[tuple[str, int]]]]:

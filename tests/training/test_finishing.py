@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from aihealth.data import prepared as data
 from aihealth.evaluation import leave_one_source_out as loso
-from aihealth.modeling import architectures, flip_averaging
+from aihealth.modeling import architectures
 from aihealth.training import distance, finishing
 from tests.helpers.releases import CLASSES, lively_model
 
@@ -75,7 +75,7 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
     sources, groups = np.full(6, "harbour"), np.arange(6).astype(str)
     images = data.Images(pixels, np.arange(6) % 3, list(CLASSES), sources, groups)
     x = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
-    model, given = flip_averaging.both_sides(lively_model(x)), []
+    model, given = lively_model(x), []
     fit = distance.fit_distance
 
     def watched(features, cells):
@@ -83,8 +83,10 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
         return fit(features, cells)
 
     monkeypatch.setattr(distance, "fit_distance", watched)
-    fitted, threshold, limit = distance.distance_of_model(model, images, images)
-    assert limit is None, "six images tell nothing of where they come from"
+    fitted, limits = distance.distance_of_model(model, images, images)
+    threshold = limits["ood_threshold"]
+    assert 0 < limits["versions_above"] < threshold
+    assert limits["shift_limit"] is None, "six images tell nothing of where they come from"
     ((features, cells),) = given
     assert cells.tolist() == images.cells().tolist() * 2
     taps = [model.get_layer(name).output for name in architectures.feature_layers(model)]
