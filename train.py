@@ -21,15 +21,16 @@ processes or machines train together with KERAS_BACKEND=jax: docs/scale.md says 
 """
 
 import argparse
-import dataclasses
 import os
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from aihealth.data.cluster import Cluster
 from aihealth.errors import UserError, run_cli
 from aihealth.training import distribution
+from aihealth.training.settings import RECIPE, Settings
 
 # What each architecture is trained with, unless an option says otherwise. `baseline` is the
 # original script's recipe; docs/lab-notebook.md says what of `compact` was measured.
@@ -41,7 +42,7 @@ RECIPES = {
         "learning_rate": 1e-3,
         "weight_decay": 1e-4,
         "augment": "mixed",
-        "exchange": 0.5,
+        "background_swap": 0.5,
         "balance": 0.5,
         "smoothing": 0.1,
         "average": 0.99,
@@ -54,418 +55,121 @@ RECIPES = {
         "learning_rate": 1e-3,
         "weight_decay": 0.0,
         "augment": "original",
-        "exchange": 0.0,
+        "background_swap": 0.0,
         "balance": 0.0,
         "smoothing": 0.0,
         "average": 0.0,
         "patience": 10,
     },
 }
+APPLICATION_SIZE = 224  # pixels; what the networks of keras.applications were made for
 
-TRIM = 0.1  # of `aihealth.modeling.framing.frame_images`, for training images
+RENAMED = {"--exchange": "--background-swap", "--left-out-answers": "--held-out-predictions"}
 
 
 def main() -> None:
     """Load, build, train, release."""
-    args = parse_arguments()
-    cluster = distribution.Cluster.from_environment()
-    run = Path(args.out)
-    check_output(run, args.resume, cluster.first)
+    settings = parse_arguments()
+    cluster = Cluster.from_environment()
+    settings.check_output(writes=cluster.first)
     with distribution.joined(cluster):
-        trained = train(args, run, cluster)
+        # Keras starts its backend when it is imported, which must be after the others are met.
+        from aihealth.training import loop
+
+        run = loop.start(settings, cluster)
+        loop.fit(run)
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        write_release(args, run, trained)
+        from aihealth.publishing import card
+        from aihealth.training import building
+
+        folder = building.build_release(run)
+        card.render(folder).save(folder / "README.md")
+        print(
+            f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
+            f"  python -m aihealth predict --model {folder} FILES\n"
+            f"  MODEL_ID={folder} python space/app.py\n"
+            f"  python push_to_hub.py model --release {folder} --repo-id ORG/NAME --dry-run"
+        )
     elif cluster.first:
         distribution.go_on_with_tensorflow()
 
 
-def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) -> tuple:
-    """Load, build and train: the model, the data, what is known of the run, the augmentation."""
-    import keras
-    import tensorflow as tf
-
-    from aihealth.data import prepared as data
-    from aihealth.data import provenance as lineage
-    from aihealth.data import streaming
-    from aihealth.evaluation import leave_one_source_out as loso
-    from aihealth.modeling import architectures, export, framing, networks
-    from aihealth.training import augmentation, batches, checkpoint
-
-    answers = args.left_out_answers
-    unseen = loso.Answers.load(answers) if answers else None
-    if args.leave_out:
-        lineage.check_left_out(args.weights or (), args.leave_out)
-    if unseen and args.leave_out:  # What is measured must not choose its own temperature.
-        others = unseen.sources != args.leave_out
-        unseen = unseen.subset(others) if others.any() else None
-    say = print if cluster.first else lambda *_: None
-    keras.utils.set_random_seed(args.seed)
-    tf.random.set_seed(args.seed + cluster.index)  # Each process augments in its own way.
-    use_the_machine()
-
-    # === Data ===
-    change, margin = augmentation.by_name(args.augment, args.size, args.exchange)
-    train_size = round(args.size * margin)
-    finder = framing.load_localiser(args.localiser) if args.localiser else None
-    if args.stream:
-        splits = streaming.load(args.data, args.size, args.hold, args.seed)
-        counts = streaming.count(args.data)
-        images, sources = sum(counts.values()), {source for _, source in counts}
-    else:
-        sides = (framing.IMAGE_SIDE, None) if finder else (args.size, train_size)
-        splits = data.load(args.data, *sides, leave_out=args.leave_out)
-        if args.train_only:
-            known, side = splits["train"], sides[1] or sides[0]
-            extra = [data.class_folders(root, known.classes, side) for root in args.train_only]
-            splits["train"] = data.join([known, *extra])
-        images, sources = len(splits["train"]), set(splits["train"].sources)
-    neither = data.folder_pixels(args.neither, splits["train"].pixels.shape[1])
-    if finder:
-        neither = framing.frame_images(finder, neither, train_size, TRIM, args.seed)
-        train_frames = framing.frame_images(
-            finder, splits["train"].pixels, train_size, TRIM, args.seed
-        )
-        splits["train"] = dataclasses.replace(splits["train"], pixels=train_frames)
-        frames = framing.frame_images(finder, splits["validation"].pixels, args.size)
-        splits["validation"] = dataclasses.replace(splits["validation"], pixels=frames)
-    classes, validation = splits["train"].classes, splits["validation"]
-    say(
-        f"{images} images to train on, {len(validation)} to validate, {len(splits['test'])} "
-        f"to test; {', '.join(classes)}; from {', '.join(sorted(sources))}"
-    )
-
-    # === Model ===
-    devices = distribution.device_count()
-    if args.batch_size % (2 * cluster.processes) or args.batch_size % devices:
-        raise UserError(
-            f"--batch-size {args.batch_size}: {cluster.processes} processes with {devices} devices "
-            "need an even number of images each, and equally many"
-        )
-    steps_per_epoch = args.steps or max(1, images // args.batch_size)
-    settings = {
-        name: getattr(args, name) for name in ("arch", "seed", "freeze", *RECIPES["compact"])
-    }
-    settings |= {"images": images, "steps": steps_per_epoch}
-    identity = settings | {
-        "leave_out": args.leave_out,
-        "data": [data.fingerprint(root) for root in args.data],
-    }
-    # Named where it is used, so that runs from before it existed can go on.
-    for name in ("localiser", "train_only", "neither"):
-        identity |= {name: getattr(args, name)} if getattr(args, name) else {}
-    average = checkpoint.WeightAverage(args.average)
-    if args.resume and args.epochs:
-        model, progress = checkpoint.restore(run, average, identity)
-        within = f" and step {progress.step}" if progress.step else ""
-        say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
-    else:
-        model = networks.build(args.arch, args.size, len(classes), args.weights)
-        architectures.freeze(model, args.freeze)
-        if args.arch not in architectures.ARCHITECTURES:
-            # An architecture that cannot be released is refused now.
-            export.to_tf_keras(model)
-        model.compile(
-            optimizer=batches.optimizer(
-                args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch
-            ),
-            loss="categorical_crossentropy",
-            metrics=["accuracy"],
-        )
-        progress = checkpoint.Progress(settings=identity)
-    at = (identity, progress.epoch, progress.step, validation.labels.tolist())
-    distribution.check_agreement("options, data and checkpoint", at, cluster)
-    say(f"{args.arch}: {model.count_params():,} parameters, input {args.size} px")
-
-    # === Training ===
-    if not progress.finished(args.epochs, args.patience):
-        progress.backend, progress.processes = keras.backend.backend(), cluster.processes
-        stream = None
-        if args.stream:
-            stream = open_stream(args, cluster, train_size, counts, progress.streams)
-        saver = checkpoint.Checkpoint(
-            run, average, progress, args.patience, args.save_every, cluster, stream
-        )
-
-    # What is left of an epoch that was cut short, then whole epochs.
-    while not progress.finished(args.epochs, args.patience):
-        begun = progress.epoch * steps_per_epoch + progress.step
-        steps = range(begun, args.epochs * steps_per_epoch)
-        model.fit(
-            feed(args, cluster, splits["train"], stream, change, steps, neither),
-            initial_epoch=progress.epoch,
-            epochs=progress.epoch + 1 if progress.step else args.epochs,
-            steps_per_epoch=steps_per_epoch - progress.step,
-            validation_data=batches.evaluation_batches(
-                validation, args.batch_size, cluster, devices
-            ),
-            callbacks=[average, saver],
-            shuffle=False,  # the draws are random already
-            verbose=0 if not cluster.first else "auto" if os.isatty(1) else 2,
-        )
-    facts = {
-        "fingerprints": identity["data"],
-        "seed": args.seed,
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "seconds": progress.seconds,
-        "settings": settings,
-        "leave_out": args.leave_out,
-        "starting_weights": args.weights,
-        "backend": progress.backend,
-        "processes": progress.processes,
-        "framed": bool(finder),
-    }
-    if args.stream:
-        facts["streamed_images"] = images
-    return model, splits, progress.history, facts, change, unseen
-
-
-def open_stream(
-    args: argparse.Namespace,
-    cluster: distribution.Cluster,
-    side: int,
-    counts: dict,
-    positions: list[dict],
-) -> object:
-    """The training images of `--stream`, from where an earlier run was in them."""
-    from aihealth.data import streaming
-
-    if positions and len(positions) != cluster.processes:
-        if cluster.first:
-            print("another number of processes than before: the pass over the data starts again")
-        positions = []
-    return streaming.Stream(
-        args.data,
-        side,
-        args.batch_size // cluster.processes,
-        weights=streaming.loss_weights(counts, args.balance),
-        seed=args.seed,
-        cluster=cluster,
-        position=positions[cluster.index] if positions else None,
-        buffer=args.buffer,
-    )
-
-
-def feed(
-    args: argparse.Namespace,
-    cluster: distribution.Cluster,
-    images: object,
-    stream: object | None,
-    change: Callable,
-    steps: range,
-    neither: object,
-) -> object:
-    """Batches of these steps for `model.fit`, from the stream or from the images in memory."""
-    from aihealth.training import augmentation, batches
-
-    if stream:
-        return batches.streamed_batches(
-            stream, change, classes=len(images.classes), smoothing=args.smoothing
-        )
-    made = batches.training_batches(
-        images,
-        change,
-        weights=batches.sampling_weights(images, args.balance),
-        batch_size=args.batch_size,
-        steps=steps,
-        smoothing=args.smoothing,
-        seed=args.seed,
-        rows=cluster.rows(args.batch_size),
-    )
-    if not len(neither):
-        return made
-    change, _ = augmentation.by_name(args.augment, args.size)
-    return batches.with_doubt(made, images.pixels, neither, change)
-
-
-def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
-    """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
-    from aihealth.data import prepared as data
-    from aihealth.modeling import framing
-    from aihealth.publishing import card
-    from aihealth.training import augmentation, checkpoint, finishing
-
-    model, splits, history, facts, change, unseen = trained
-    side = framing.IMAGE_SIDE if args.localiser else args.size
-    if splits["train"].pixels.shape[1] != side:
-        # As serving decodes them: shrinking the larger ones of training once more blurs them, and
-        # the distance fitted on those turned away one film in six with much local contrast.
-        if [data.fingerprint(root) for root in args.data] != facts["fingerprints"]:
-            raise UserError(
-                f"--data changed while {run} was trained; go on with --resume when it is as it was"
-            )
-        splits.clear()  # Both sizes at once may not fit into memory.
-        splits = data.load(args.data, side, leave_out=args.leave_out)
-    if history:
-        checkpoint.use_best(run, model)
-    if args.localiser:
-        model = framing.framed(model, framing.load_localiser(args.localiser), side)
-        whole = "mixed" if args.augment == "framed" else args.augment
-        change, _ = augmentation.by_name(whole, side, args.exchange)
-    folder = run / "release"
-    finishing.write_release(
-        folder, model, splits, args.arch, args.data, history, facts, change, unseen
-    )
-    card.render(folder).save(folder / "README.md")
-    print(
-        f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
-        f"  python -m aihealth predict --model {folder} FILES\n"
-        f"  MODEL_ID={folder} python space/app.py\n"
-        f"  python push_to_hub.py model --release {folder} --repo-id ORG/NAME --dry-run"
-    )
-
-
-def use_the_machine() -> None:
-    """Half-precision arithmetic on a GPU; a CPU is faster without."""
-    import keras
-    import tensorflow as tf
-
-    tf.get_logger().setLevel("ERROR")  # Saving warns of metrics that were never compiled.
-    gpus = tf.config.list_physical_devices("GPU")
-    if keras.backend.backend() == "jax":
-        import jax
-
-        tf.config.set_visible_devices([], "GPU")  # TensorFlow feeds; the memory is JAX's.
-        gpus = jax.default_backend() != "cpu"
-    if gpus:
-        keras.mixed_precision.set_global_policy("mixed_bfloat16")
-
-
-def check_output(run: Path, resume: bool, writes: bool = True) -> None:
-    """Say now, not after an hour, that the output cannot be written."""
-    if (run / "release").exists():
-        raise UserError(f"--out {run} holds a release already; choose another folder")
-    if (run / "checkpoint").exists() and not resume:
-        raise UserError(f"--out {run} holds a checkpoint; add --resume or choose another folder")
-    if not writes:
-        return
-    run.mkdir(parents=True, exist_ok=True)
-    probe = run / ".write-test"
-    probe.touch()
-    probe.unlink()
-
-
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments() -> Settings:
     """Read the command line; what is not given comes from the architecture's recipe."""
+    for word in sys.argv[1:]:
+        name = word.partition("=")[0]
+        if name in RENAMED:
+            raise UserError(f"{name} is called {RENAMED[name]} now")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add(
-        "--data",
-        action="append",
-        required=True,
-        metavar="DIR_OR_REPO",
-        help="prepared folder, or dataset repo id (ORG/DATA or ORG/DATA@REVISION); repeatable",
-    )
-    add("--out", required=True, metavar="DIR", help="folder of the run, such as runs/NAME")
-    add(
-        "--arch",
-        default="compact",
-        help="compact (default), baseline, or a keras.applications name such as MobileNetV2",
-    )
-    add(
-        "--weights",
-        action="append",
-        metavar="imagenet|FILE",
+    # fmt: off
+    add("--data", action="append", required=True, metavar="DIR_OR_REPO",
+        help="prepared folder, or dataset repo id (ORG/DATA or ORG/DATA@REVISION); repeatable")
+    add("--out", required=True, type=Path, metavar="DIR",
+        help="folder of the run, such as runs/NAME")
+    add("--arch", default="compact",
+        help="compact (default), baseline, or a keras.applications name such as MobileNetV2")
+    add("--weights", action="append", metavar="imagenet|FILE",
         help="starting weights: imagenet, a .keras or .weights.h5 file, or a checkpoint's "
-        "average.npz (default: random); given several times, their mean",
-    )
+        "average.npz (default: random); given several times, their mean")
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")
-    add(
-        "--left-out-answers",
-        metavar="left_out.npz",
-        help="of `python -m aihealth leave-out`: calibrate on it too, and show it in the card",
-    )
-    add(
-        "--stream",
-        action="store_true",
+    add("--held-out-predictions", metavar="held_out.npz",
+        help="of `python -m aihealth leave-one-source-out`: calibrate on them too, and show them "
+        "in the card")
+    add("--stream", action="store_true",
         help="read the training images as they are needed; --data are dataset repos or folders of "
-        "Parquet files; memory stays flat however many images there are",
-    )
-    add("--hold", type=int, default=4000, metavar="IMAGES",
+        "Parquet files; memory stays flat however many images there are")
+    add("--hold", type=int, metavar="IMAGES",
         help="with --stream: images of each split, at most, to validate, calibrate and test on "
-        "(default: 4000)")  # fmt: skip
-    add("--buffer", type=int, default=1000, metavar="IMAGES",
-        help="with --stream: among so many the next one is drawn (default: 1000)")  # fmt: skip
-    add("--save-every", type=int, default=1000, metavar="STEPS",
-        help="checkpoints within an epoch, besides one after it (default: 1000)")  # fmt: skip
-    add(
-        "--localiser",
-        metavar="RELEASE",
+        "(default: 4000)")
+    add("--buffer", type=int, metavar="IMAGES",
+        help="with --stream: among so many the next one is drawn (default: 1000)")
+    add("--save-every", type=int, metavar="STEPS",
+        help="checkpoints within an epoch, besides one after it (default: 1000)")
+    add("--localiser", metavar="RELEASE",
         help="release whose localiser finds the lungs: the network sees their frame only, and "
-        "--size is the frame's (default: the whole image)",
-    )
-    add(
-        "--train-only",
-        action="append",
-        default=[],
-        metavar="DIR",
+        "--size is the frame's (default: the whole image)")
+    add("--train-only", action="append", metavar="DIR",
         help="folder with folders of some of the classes, to train on and not to measure with; it "
-        "is one more source; repeatable",
-    )
-    add(
-        "--neither",
-        action="append",
-        default=[],
-        metavar="DIR",
+        "is one more source; repeatable")
+    add("--neither", action="append", metavar="DIR",
         help="folder of images that no class is right for, such as other diseases: training asks "
-        "for doubt there, and for films that are negative or turned; repeatable",
-    )
-    add("--seed", type=int, default=1337)
-    add(
-        "--freeze",
-        type=int,
-        default=0,
-        metavar="BLOCKS",
-        help="compact only: keep the stem and this many blocks as --weights has them",
-    )
+        "for doubt there, and for radiographs that are negative or turned; repeatable")
+    add("--seed", type=int, help="of everything random; the same seed, the same weights "
+        "(default: 1337)")
+    add("--freeze", type=int, metavar="BLOCKS",
+        help="compact only: keep the stem and this many blocks as --weights has them")
     add("--steps", type=int, help="steps an epoch (default: images / batch size)")
-    compact, baseline = RECIPES["compact"], RECIPES["baseline"]
-    told = ", ".join(f"{name} {compact[name]}/{baseline[name]}" for name in compact)
-    recipe = parser.add_argument_group("recipe", f"defaults, compact/baseline: {told}")
-    recipe.add_argument("--size", type=int, help="side of the input, pixels")
-    recipe.add_argument("--epochs", type=int, help="0 with --weights: measure and release those")
-    recipe.add_argument("--batch-size", type=int, help="images a step, an even number")
-    recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
-    recipe.add_argument("--weight-decay", type=float)
-    recipe.add_argument("--augment",
-        choices=("light", "medium", "heavy", "wide", "mixed", "framed", "original", "none"),
-        help="light to wide: how far images are changed against shortcuts (docs/lab-notebook.md); "
-        "mixed: half light, half wide; framed: the same with --localiser; original: as the "
-        "original script did")  # fmt: skip
-    recipe.add_argument("--exchange", type=float,
+    told = ", ".join(f"{name} {' / '.join(str(r[name]) for r in RECIPES.values())}"
+                     for name in RECIPE)
+    recipe = parser.add_argument_group("recipe", f"defaults, {' / '.join(RECIPES)}: {told}")
+    add = recipe.add_argument
+    add("--size", type=int, help="side of the input, pixels")
+    add("--epochs", type=int, help="0 with --weights: measure and release those")
+    add("--batch-size", type=int, help="images a step, an even number")
+    add("--learning-rate", type=float, help="highest, after the warm-up")
+    add("--weight-decay", type=float)
+    add("--augment", choices=("mixed", "framed", "light", "original", "none"),
+        help="how images are changed against shortcuts: mixed, half a little and half very much; "
+        "framed, the same with --localiser; light, a little; original, as the original script did")
+    add("--background-swap", type=float,
         help="probability, 0 to 1, that the lungs of a training image are put into the "
-        "surroundings of another one")  # fmt: skip
-    recipe.add_argument("--balance", type=float,
+        "surroundings of another one")
+    add("--balance", type=float,
         help="0 draws images equally often, 1 the sources of each class; classes are balanced "
-        "above 0")  # fmt: skip
-    recipe.add_argument("--smoothing", type=float, help="label smoothing, 0 to 1")
-    recipe.add_argument("--average", type=float, help="momentum of the weights' average, 0: none")
-    recipe.add_argument("--patience", type=int,
-        help="stop after this many epochs without a lower validation loss")  # fmt: skip
-    args = parser.parse_args()
-    if args.arch not in RECIPES and args.size is None:
-        args.size = 224  # what the networks of keras.applications were made for
-    for name, value in RECIPES.get(args.arch, RECIPES["compact"]).items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    if args.batch_size < 2 or args.batch_size % 2:
-        raise UserError(f"--batch-size {args.batch_size}: an even number is needed")
-    if not 0 <= args.exchange <= 1:
-        raise UserError(f"--exchange {args.exchange}: a probability from 0 to 1 is needed")
-    for name in ("leave_out", "localiser", "train_only", "neither"):
-        if args.stream and getattr(args, name):
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} needs all images in memory: leave out --stream")
-    if min(args.hold, args.buffer, args.save_every) < 1:
-        raise UserError("--hold, --buffer and --save-every must be at least 1")
-    if args.size < 32 or args.epochs < (0 if args.weights else 1):
-        raise UserError("--size must be at least 32 and --epochs at least 1 (0 with --weights)")
-    return args
+        "above 0")
+    add("--smoothing", type=float, help="label smoothing, 0 to 1")
+    add("--average", type=float, help="momentum of the weights' average, 0: none")
+    add("--patience", type=int, help="stop after this many epochs without a lower validation loss")
+    # fmt: on
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    defaults = RECIPES.get(given["arch"]) or RECIPES["compact"] | {"size": APPLICATION_SIZE}
+    return Settings(**defaults | given)
 
 
 if __name__ == "__main__":

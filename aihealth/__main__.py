@@ -45,13 +45,13 @@ also those that the model is not sure of or turns away; "answered" has those tha
 
 _LEAVE_OUT_EPILOG = """\
 example:
-  python -m aihealth leave-out --data data/prepared --out runs/left-out -- --epochs 6
+  python -m aihealth leave-one-source-out --data data/prepared --out runs/loso -- --epochs 6
   python train.py --data data/prepared --out runs/mine \\
-      --left-out-answers runs/left-out/left_out.npz
+      --held-out-predictions runs/loso/held_out.npz
 
 What stands after -- goes to train.py, for every source alike. A call that was interrupted goes on
-where it was. metrics.json has the figures, left_out.npz the answers: train.py calibrates on them
-and puts the figures into the card."""
+where it was. metrics.json has the figures, held_out.npz the predictions: train.py calibrates on
+them and puts the figures into the card."""
 
 _AUDIT_EPILOG = """\
 example:
@@ -122,7 +122,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
     left_out = _parser(
-        commands, "leave-out", "train without each source and measure on it", _LEAVE_OUT_EPILOG
+        commands,
+        "leave-one-source-out",
+        "train without each source and measure on it",
+        _LEAVE_OUT_EPILOG,
     )
     left_out.set_defaults(run=_leave_out)
     left_out.add_argument(
@@ -140,7 +143,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
     words = list(sys.argv[1:] if argv is None else argv)
-    end = words.index("--") if "leave-out" in words[:1] and "--" in words else len(words)
+    if words[:1] == ["leave-out"]:
+        raise UserError("leave-out is called leave-one-source-out now")
+    end = words.index("--") if "leave-one-source-out" in words[:1] and "--" in words else len(words)
     args = parser.parse_args(_bare_flags(words[:end]))
     args.options = words[end + 1 :]
     args.run(args)
@@ -237,11 +242,12 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _leave_out(args: argparse.Namespace) -> None:
     from aihealth.evaluation.evaluate import render
-    from aihealth.evaluation.leave_one_source_out import ANSWERS, leave_out
+    from aihealth.evaluation.held_out import PREDICTIONS
+    from aihealth.evaluation.leave_one_source_out import leave_one_source_out
 
-    block = leave_out(args.data, args.out, sources=args.sources, options=args.options)
+    block = leave_one_source_out(args.data, args.out, sources=args.sources, options=args.options)
     print(render(block | {"unreadable": []}))
-    print(f"wrote {Path(args.out) / 'metrics.json'} and {ANSWERS}")
+    print(f"wrote {Path(args.out) / 'metrics.json'} and {PREDICTIONS}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmarks.harness import ORIGINAL, OURS, ROOT, Row, Settings, Table, envir
 # often; ImageNet weights where their package is installed.
 RECIPE = (
     "--size 128 --augment light --steps 30 --epochs 20 --learning-rate 2e-3 --average 0.9 "
-    "--balance 0 --smoothing 0 --exchange 0"
+    "--balance 0 --smoothing 0 --background-swap 0"
 )
 WEIGHTS = "--weights imagenet --freeze 5"
 

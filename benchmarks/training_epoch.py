@@ -44,7 +44,9 @@ def prepare(arch: str, root: str) -> tuple:
     from aihealth.training import augmentation, batches
 
     recipe = train.RECIPES[arch]
-    change, margin = augmentation.by_name(recipe["augment"], recipe["size"], recipe["exchange"])
+    change, margin = augmentation.by_name(
+        recipe["augment"], recipe["size"], recipe["background_swap"]
+    )
     images = data.load([root], recipe["size"], round(recipe["size"] * margin))["train"]
     model = networks.build(arch, recipe["size"], len(images.classes))
     model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy")

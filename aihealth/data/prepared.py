@@ -6,6 +6,7 @@ levels on several threads: five to ten times faster than its own decoding, and t
 in serving. They stay in memory as uint8, so that later epochs decode nothing.
 """
 
+import collections
 import dataclasses
 import hashlib
 import os
@@ -49,9 +50,13 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def cells(self) -> np.ndarray:
+    def strata(self) -> np.ndarray:
         """`(n,)` integers that number the pairs of class and source."""
-        return cells(self.labels, self.sources)
+        return strata(self.labels, self.sources)
+
+    def counts(self) -> dict[tuple[int, str], int]:
+        """How many images of each label and source there are."""
+        return collections.Counter(zip(self.labels.tolist(), self.sources.tolist(), strict=True))
 
     def subset(self, keep: np.ndarray) -> "Images":
         """The images that a boolean mask or an index array names."""
@@ -65,7 +70,7 @@ class Images:
         )
 
 
-def cells(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+def strata(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """`(n,)` integers that number the pairs of class and source.
 
     Args:

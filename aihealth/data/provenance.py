@@ -79,3 +79,10 @@ def without_folders(command: str) -> str:
         return option + equals + str(Path(*path.parts[-kept:]))
 
     return shlex.join(map(short, shlex.split(command)))
+
+
+def settings_of(run: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a `provenance.json`, by the names that they have today."""
+    renamed = {"exchange": "background_swap"}
+    settings = run.get("settings") or {}
+    return {renamed.get(name, name): value for name, value in settings.items()}

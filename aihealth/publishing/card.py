@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
 from aihealth import release
 from aihealth.data import provenance as lineage
-from aihealth.evaluation import leave_one_source_out as loso
+from aihealth.evaluation import held_out
 from aihealth.publishing import card_tables, faults
 from aihealth.publishing.changelog import Entry
 
@@ -148,13 +148,13 @@ def _context(
         "sources": config.sources,
         "known_faults": faults.of_training(config.sources),
         "data_rows": _data_rows(provenance),
-        "settings": provenance.get("settings") or {},
+        "settings": lineage.settings_of(provenance),
         "starting_weights": _starting_weights(provenance),
         "training_rows": _training_rows(provenance),
         "command": lineage.without_folders(provenance.get("command") or ""),
         "leaked": provenance.get("test_images_in_training_groups"),
         "averaged": provenance.get("epochs") == 0,
-        "left_out": loso.BLOCK in metrics,
+        "left_out": held_out.BLOCK in metrics,
         "abstain_below": config.abstain_below,
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
@@ -211,11 +211,11 @@ def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _epochs(run: dict[str, Any]) -> str:
-    settings = run.get("settings") or {}
-    exchange = settings.get("exchange")
+    settings = lineage.settings_of(run)
+    swap = settings.get("background_swap")
     return (
         f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, "
-        + (f"exchange {exchange}, " if exchange else "")
+        + (f"background swap {swap}, " if swap else "")
         + f"learning rate up to {settings.get('learning_rate')})"
     )
 

@@ -3,8 +3,6 @@
 Batches are made by TensorFlow, on the CPU, whatever Keras' backend.
 """
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,6 +10,8 @@ import tensorflow as tf
 from aihealth.data.cluster import Cluster
 from aihealth.data.prepared import Images
 from aihealth.data.streaming import Stream
+from aihealth.training.augmentation import Augmentation
+from aihealth.training.dice import Dice
 
 WARM_UP = 40  # steps
 DOUBTFUL = 4  # images in a batch, besides the others, that no class is right for
@@ -31,9 +31,9 @@ def sampling_weights(images: Images, balance: float) -> np.ndarray:
     """
     weights = np.ones(len(images))
     if balance > 0:
-        cells = images.cells()
-        counts = np.bincount(cells)
-        weights = counts[cells] ** (1.0 - balance) / counts[cells]
+        strata = images.strata()
+        counts = np.bincount(strata)
+        weights = counts[strata] ** (1.0 - balance) / counts[strata]
         per_class = np.bincount(images.labels, weights)
         weights /= per_class[images.labels]
     return weights / weights.sum()
@@ -41,32 +41,34 @@ def sampling_weights(images: Images, balance: float) -> np.ndarray:
 
 def training_batches(
     images: Images,
-    augment: Callable[[tf.Tensor], tf.Tensor],
+    augment: Augmentation,
     *,
     weights: np.ndarray,
     batch_size: int,
     steps: range,
     smoothing: float,
     seed: int,
-    rows: slice = slice(None),
+    cluster: Cluster | None = None,
 ) -> tf.data.Dataset:
     """Endless shuffling without Python: step number -> drawn indices -> augmented batch.
 
     Args:
         images: the training images.
-        augment: uint8 `(b, s, s)` to float32 `(b, size, size, 1)`.
+        augment: as `augmentation.by_name` gives it.
         weights: `(n,)` probabilities of being drawn.
         batch_size: images a step, even.
-        steps: numbers of the steps; the draw of a step depends on nothing else, so a run that
-            resumes draws what it would have drawn.
+        steps: numbers of the steps; what a step draws, and how it is augmented, depends on nothing
+            else, so a run that resumes sees what it would have seen.
         smoothing: label smoothing, 0..1.
         seed: of the draws.
-        rows: of each batch, where several processes share it: what is drawn does not depend on
-            their number. How it is augmented does.
+        cluster: the processes that share each batch: what is drawn does not depend on their
+            number. How it is augmented does.
 
     Returns:
         Batches of `(b, size, size, 3)` grey levels 0..255 and one-hot `(b, classes)` labels.
     """
+    cluster = cluster or Cluster()
+    rows = cluster.rows(batch_size)
     with tf.device("CPU"):
         pixels = tf.constant(images.pixels)
         labels = one_hot(images.labels, len(images.classes), smoothing)
@@ -75,7 +77,8 @@ def training_batches(
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draw = tf.random.stateless_uniform([batch_size], [seed, step], dtype=tf.float64)
         index = tf.minimum(tf.searchsorted(cumulative, draw), len(images) - 1)[rows]
-        return three_channels(augment(tf.gather(pixels, index))), tf.gather(labels, index)
+        dice = Dice([seed, step], cluster.index)
+        return three_channels(augment(tf.gather(pixels, index), dice)), tf.gather(labels, index)
 
     options = tf.data.Options()
     # There is nothing to rewrite in two steps, and the rewriting copies all pixels.
@@ -90,9 +93,13 @@ def training_batches(
 
 def with_doubt(
     batches: tf.data.Dataset,
-    films: np.ndarray,
+    radiographs: np.ndarray,
     others: np.ndarray,
-    augment: Callable[[tf.Tensor], tf.Tensor],
+    augment: Augmentation,
+    *,
+    steps: range,
+    seed: int,
+    cluster: Cluster | None = None,
     count: int = DOUBTFUL,
 ) -> tf.data.Dataset:
     """Add images that no class is right for; every class is asked for alike.
@@ -102,53 +109,67 @@ def with_doubt(
 
     Args:
         batches: as `training_batches` gives them.
-        films: uint8 `(n, s, s)`, the training images; a few are taken as negatives or lying on
-            their side or head.
+        radiographs: uint8 `(n, s, s)`, the training images; a few are taken as negatives or lying
+            on their side or head.
         others: uint8 `(m, s, s)`, images of other diseases or views.
         augment: as for `training_batches`.
+        steps: as for `training_batches`.
+        seed: as for `training_batches`.
+        cluster: as for `training_batches`.
         count: images added to each batch, an even number; half of them from `others`.
     """
+    index = cluster.index if cluster else 0
     with tf.device("CPU"):
-        films, others = tf.constant(films), tf.constant(others)
+        radiographs, others = tf.constant(radiographs), tf.constant(others)
 
-    def draw(pixels: tf.Tensor) -> tf.Tensor:
-        return tf.gather(pixels, tf.random.uniform([count // 2], 0, len(pixels), tf.int32))
+    def draw(pixels: tf.Tensor, dice: Dice) -> tf.Tensor:
+        return tf.gather(pixels, tf.cast(dice.uniform([count // 2]) * len(pixels), tf.int32))
 
-    def add(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        upright, kind = draw(films), tf.random.uniform([count // 2, 1, 1])
+    def add(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = batch
+        dice = Dice([seed, -1 - step], index)  # other numbers than those of the batch itself
+        upright, kind = draw(radiographs, dice), dice.uniform([count // 2, 1, 1])
         lying = tf.transpose(upright, (0, 2, 1))
-        side = tf.where(tf.random.uniform([count // 2, 1, 1]) < 0.5, lying, lying[:, ::-1])
+        side = tf.where(dice.uniform([count // 2, 1, 1]) < 0.5, lying, lying[:, ::-1])
         turned = tf.where(kind < 0.8, side, upright[:, ::-1])
         wrong = tf.where(kind < 0.5, 255 - upright, turned)
-        added = three_channels(augment(tf.concat([draw(others), wrong], 0)))
+        added = augment(tf.concat([draw(others, dice), wrong], 0), dice)
         classes = labels.shape[1]
         none = tf.fill([count, classes], 1 / classes)
-        return tf.concat([images, added], 0), tf.concat([labels, none], 0)
+        return tf.concat([images, three_channels(added)], 0), tf.concat([labels, none], 0)
 
-    return batches.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)
+    numbered = batches.enumerate(steps.start)
+    return numbered.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def streamed_batches(
-    stream: Stream, augment: Callable[[tf.Tensor], tf.Tensor], *, classes: int, smoothing: float
+    stream: Stream,
+    augment: Augmentation,
+    *,
+    classes: int,
+    steps: range,
+    smoothing: float,
+    seed: int,
+    cluster: Cluster | None = None,
 ) -> tf.data.Dataset:
     """As `training_batches`, from a stream; a third element weighs each image's loss."""
     rows, side = stream.batch_size, stream.side
+    index = cluster.index if cluster else 0
     signature = (
         tf.TensorSpec((rows, side, side), tf.uint8),
         tf.TensorSpec((rows,), tf.int32),
         tf.TensorSpec((rows,), tf.float32),
     )
+
+    def batch(step: tf.Tensor, given: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        pixels, labels, weights = given
+        changed = three_channels(augment(pixels, Dice([seed, step], index)))
+        return changed, one_hot(labels, classes, smoothing), weights
+
     return (
         tf.data.Dataset.from_generator(stream.batches, output_signature=signature)
-        .map(
-            lambda pixels, labels, weights: (
-                three_channels(augment(pixels)),
-                one_hot(labels, classes, smoothing),
-                weights,
-            ),
-            num_parallel_calls=2,
-            deterministic=True,
-        )
+        .enumerate(steps.start)
+        .map(batch, num_parallel_calls=2, deterministic=True)
         .prefetch(2)
     )
 

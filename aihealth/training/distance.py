@@ -44,7 +44,7 @@ def distance_of_model(
         given = [depths if isinstance(depths, list) else [depths] for depths in given]
         return [np.concatenate(depth) for depth in zip(*given, strict=True)]
 
-    distance = fit_distance(features(train), np.tile(train.cells(), 2))
+    distance = fit_distance(features(train), np.tile(train.strata(), 2))
     held_out = np.concatenate(features(validation), axis=1)
     few, fewer = np.quantile(distance.score(held_out), (VERSIONS_FROM, 0.99))
     as_they_are = held_out[: len(validation)]

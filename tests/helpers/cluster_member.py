@@ -6,23 +6,26 @@ Writes the weights that it ends with into NAME-INDEX.npz, and no release.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
 import train
+from aihealth.data.cluster import Cluster
 from aihealth.errors import run_cli
 from aihealth.training import distribution
 
 
 def main():
     name = sys.argv.pop(1)
-    args, cluster = train.parse_arguments(), distribution.Cluster.from_environment()
+    settings, cluster = train.parse_arguments(), Cluster.from_environment()
     with distribution.joined(cluster):
         import keras
 
-        model, *_ = train.train(args, Path(args.out), cluster)
-        weights = [keras.ops.convert_to_numpy(weight.value) for weight in model.weights]
+        from aihealth.training import loop
+
+        run = loop.start(settings, cluster)
+        loop.fit(run)
+        weights = [keras.ops.convert_to_numpy(weight.value) for weight in run.model.weights]
     np.savez(f"{name}-{cluster.index}.npz", *weights)
 
 

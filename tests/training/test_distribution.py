@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aihealth.data.cluster import Cluster
 from aihealth.errors import UserError
-from aihealth.training.distribution import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--arch", "baseline", "--size", "32", "--augment", "none", "--average", "0.9",

@@ -1,6 +1,5 @@
 """`train.py` as a user runs it: a process, on drawn images, small and short."""
 
-import argparse
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import train as program
 from aihealth import from_pretrained_keras, release
 from aihealth.classifier import Classifier
 from aihealth.data import prepared as data
@@ -20,7 +20,7 @@ from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
 from aihealth.modeling import export, framing, networks
 from aihealth.release import ReleaseConfig
-from aihealth.training import batches, checkpoint
+from aihealth.training import augmentation, batches, building, checkpoint, loading, loop
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--size", "48", "--augment", "light", "--batch-size", "16")
@@ -79,25 +79,22 @@ def test_a_killed_run_goes_on_from_its_checkpoint(trained):
 def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     prepared, tmp_path, monkeypatch
 ):
-    import train as program
-    from aihealth.training import finishing
-
-    given = []
-    monkeypatch.setattr(finishing, "write_release", lambda *found: given.append(found[2]))
-    larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
-    args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
-    facts = {"fingerprints": [data.fingerprint(str(prepared))]}
-    program.write_release(args, tmp_path, (None, dict(larger), {}, facts, None, None))
-    splits = given[0]
+    words = ["train.py", "--data", str(prepared), "--out", str(tmp_path), "--size", "32"]
+    monkeypatch.setattr(sys, "argv", [*words, "--leave-out", "harbour"])
+    settings = program.parse_arguments()
+    loaded = loading.load_data(settings)
+    assert loaded.splits["train"].pixels.shape[1] == 40  # for augmentation to crop
+    run = loop.Run(settings, None, loaded, None, None, None)
+    splits = building.serving_splits(run, 32)
     served = data.load([str(prepared)], 32)
     for name in ("train", "validation", "test"):
         kept = served[name].sources != "harbour"
         assert np.array_equal(splits[name].pixels, served[name].pixels[kept])
     left = np.concatenate([part.pixels[part.sources == "harbour"] for part in served.values()])
     assert np.array_equal(splits["left_out"].pixels, left)
+    loaded.splits, loaded.fingerprints = data.load([str(prepared)], 32, 40), ["of other images"]
     with pytest.raises(UserError, match="--data changed while"):
-        facts = {"fingerprints": ["of other images"]}
-        program.write_release(args, tmp_path, (None, larger, {}, facts, None, None))
+        building.serving_splits(run, 32)
 
 
 def test_the_release_has_everything_that_loaders_and_readers_want(trained):
@@ -276,14 +273,13 @@ def test_no_balance_draws_all_images_alike():
 
 
 def test_a_resumed_run_draws_what_it_would_have_drawn():
-    import tensorflow as tf
 
     images = some_images()
 
     def drawn(steps):
         drawn_batches = batches.training_batches(
             images,
-            lambda x: tf.cast(x[..., None], tf.float32),
+            augmentation.no_augmentation,
             weights=batches.sampling_weights(images, 1.0),
             batch_size=8,
             steps=steps,
@@ -349,8 +345,6 @@ def test_drawings_are_still_drawings_in_several_datasets(prepared):
 
 @pytest.mark.parametrize("words", [["--size=128"], ["--size", "128"]])
 def test_a_size_that_was_asked_for_is_kept_for_every_network(monkeypatch, words):
-    import train as program
-
     command = ["train.py", "--data", "x", "--out", "y", "--arch", "MobileNetV2"]
     monkeypatch.setattr(sys, "argv", [*command, *words])
     assert program.parse_arguments().size == 128
@@ -384,8 +378,9 @@ def test_doubt_is_asked_for_where_no_class_is_right():
     films = np.full((4, 8, 8), 10, np.uint8)
     labels = batches.one_hot(np.array([0, 1]), 3)
     given = tf.data.Dataset.from_tensors((tf.zeros((2, 8, 8, 3)), labels))
+    others = np.full((2, 8, 8), 99, np.uint8)
     ((pixels, classes),) = batches.with_doubt(
-        given, films, np.full((2, 8, 8), 99, np.uint8), lambda x: tf.cast(x[..., None], tf.float32)
+        given, films, others, augmentation.no_augmentation, steps=range(1), seed=0
     )
     np.testing.assert_array_equal(classes[:2], labels)
     np.testing.assert_allclose(classes[2:], 1 / 3)

@@ -6,25 +6,25 @@ import pytest
 import tensorflow as tf
 
 from aihealth.data import prepared as data
-from aihealth.evaluation import leave_one_source_out as loso
+from aihealth.evaluation import held_out
 from aihealth.modeling import architectures
-from aihealth.training import distance, finishing
+from aihealth.training import building, calibrating, distance
 from tests.helpers.releases import CLASSES, lively_model
 
 
 def test_not_sure_is_chosen_on_changed_images_and_says_so():
     probability = np.array([[0.9, 0.06, 0.04]] * 90 + [[0.3, 0.4, 0.3]] * 10)
     where, groups = np.full(100, "harbour"), np.arange(100).astype(str)
-    changed = loso.Answers(np.log(probability), np.zeros(100, int), where, groups,
+    changed = held_out.Predictions(np.log(probability), np.zeros(100, int), where, groups,
                                 np.zeros(100, bool), np.array(CLASSES))  # fmt: skip
-    threshold, rule = loso.abstention(changed, None, 1.0)
+    threshold, rule = held_out.abstention(changed, None, 1.0)
     assert threshold == 0.9
-    assert "100 answers for validation images that were changed as in training: the lowest" in rule
+    assert "100 predictions for validation images that were changed as in training: the" in rule
 
 
 def test_a_split_of_one_group_is_summed_up_without_an_interval():
     block = {"n": 3, "balanced_accuracy": 0.5, "accuracy": 0.5}
-    told = finishing.summary(block | {"intervals": {"balanced_accuracy": None}})
+    told = building.summary(block | {"intervals": {"balanced_accuracy": None}})
     assert told == "3 images, balanced accuracy 0.500, accuracy 0.500"
 
 
@@ -35,14 +35,14 @@ def test_images_are_changed_anew_for_each_round():
     model = lively_model(np.repeat(pixels[..., None], 3, -1).astype(np.float32))
     rounds = []
 
-    def perturb(batch):
+    def perturb(batch, dice):
         rounds.append(len(batch))
         return tf.cast(batch[..., None], tf.float32) / 2 ** len(rounds)
 
-    found = finishing.changed_answers(model, images, perturb)
-    assert rounds == [5] * finishing.PERTURBATIONS
-    assert found.logits.shape == (5 * finishing.PERTURBATIONS, 3)
-    assert found.groups.tolist() == groups.tolist() * finishing.PERTURBATIONS
+    found = calibrating.changed_predictions(model, images, perturb)
+    assert rounds == [5] * calibrating.PERTURBATIONS
+    assert found.logits.shape == (5 * calibrating.PERTURBATIONS, 3)
+    assert found.groups.tolist() == groups.tolist() * calibrating.PERTURBATIONS
     assert not np.allclose(found.logits[:5], found.logits[-5:], atol=1e-4)
 
 
@@ -56,18 +56,18 @@ def test_images_are_changed_beside_those_of_other_classes_and_answers_keep_their
     three = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
     model, batches = lively_model(three), []
 
-    def unchanged(batch):
+    def unchanged(batch, dice):
         batches.append(batch.numpy()[:, 0, 0])
         return tf.cast(batch[..., None], tf.float32)
 
-    found = finishing.changed_answers(model, images, unchanged)
+    found = calibrating.changed_predictions(model, images, unchanged)
     expected = np.log(model.predict(three, verbose=0))
     for start in range(0, len(found.labels), count):
         assert np.allclose(found.logits[start : start + count], expected, atol=1e-4)
-    assert found.groups.tolist() == names.tolist() * finishing.PERTURBATIONS
+    assert found.groups.tolist() == names.tolist() * calibrating.PERTURBATIONS
     neighbours = [labels[rows] for rows in batches]
     assert all((a != np.roll(a, 1)).mean() > 0.4 for a in neighbours)
-    assert not np.array_equal(batches[0], batches[len(batches) // finishing.PERTURBATIONS])
+    assert not np.array_equal(batches[0], batches[len(batches) // calibrating.PERTURBATIONS])
 
 
 def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
@@ -78,17 +78,17 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
     model, given = lively_model(x), []
     fit = distance.fit_distance
 
-    def watched(features, cells):
-        given.append((features, cells))
-        return fit(features, cells)
+    def watched(features, strata):
+        given.append((features, strata))
+        return fit(features, strata)
 
     monkeypatch.setattr(distance, "fit_distance", watched)
     fitted, limits = distance.distance_of_model(model, images, images)
     threshold = limits["ood_threshold"]
     assert 0 < limits["versions_above"] < threshold
     assert limits["shift_limit"] is None, "six images tell nothing of where they come from"
-    ((features, cells),) = given
-    assert cells.tolist() == images.cells().tolist() * 2
+    ((features, strata),) = given
+    assert strata.tolist() == images.strata().tolist() * 2
     taps = [model.get_layer(name).output for name in architectures.feature_layers(model)]
     mirrored = keras.Model(model.inputs, taps).predict(x[:, :, ::-1], verbose=0)
     for depth, one in zip(features, mirrored, strict=True):

@@ -1,0 +1,104 @@
+"""What a training learns from: its images in memory, framed if that is asked for."""
+
+import dataclasses
+
+import numpy as np
+
+from aihealth.data import prepared, streaming
+from aihealth.data.prepared import Images
+from aihealth.evaluation.held_out import Predictions
+from aihealth.modeling import framing
+from aihealth.training import augmentation
+from aihealth.training.settings import Settings
+
+TRIM = 0.1  # of `framing.frame_images`, for training images
+
+
+@dataclasses.dataclass
+class Data:
+    """What a training learns from and is measured on.
+
+    Attributes:
+        splits: "train", "validation", "test" and perhaps "left_out"; the training images have the
+            side that augmentation crops from.
+        neither: uint8 `(n, side, side)`, images that no class is right for.
+        counts: images to train on of each label and source; with a stream more than in memory.
+        fingerprints: of each dataset.
+    """
+
+    splits: dict[str, Images]
+    neither: np.ndarray
+    counts: dict[tuple[int, str], int]
+    fingerprints: list[str]
+
+    @property
+    def images(self) -> int:
+        """How many images there are to train on."""
+        return sum(self.counts.values())
+
+
+def train_side(settings: Settings) -> int:
+    """Side of the training images, from which augmentation crops; pixels."""
+    _, margin = augmentation.by_name(settings.augment, settings.size)
+    return round(settings.size * margin)
+
+
+def load_data(settings: Settings) -> Data:
+    """Load, and frame if that is asked for."""
+    if settings.stream:
+        splits = streaming.load(settings.data, settings.size, settings.hold, settings.seed)
+        counts = streaming.count(settings.data)
+    else:
+        splits = _load_splits(settings)
+        counts = splits["train"].counts()
+    loaded = splits["train"].pixels.shape[1]
+    data = Data(
+        splits,
+        prepared.folder_pixels(settings.neither, loaded),
+        counts,
+        [prepared.fingerprint(root) for root in settings.data],
+    )
+    if settings.localiser:
+        _frame(data, settings)
+    return data
+
+
+def _load_splits(settings: Settings) -> dict[str, Images]:
+    sides = (
+        (framing.IMAGE_SIDE, None) if settings.localiser else (settings.size, train_side(settings))
+    )
+    splits = prepared.load(settings.data, *sides, leave_out=settings.leave_out)
+    known = splits["train"]
+    extra = [
+        prepared.class_folders(root, known.classes, known.pixels.shape[1])
+        for root in settings.train_only
+    ]
+    splits["train"] = prepared.join([known, *extra])
+    return splits
+
+
+def _frame(data: Data, settings: Settings) -> None:
+    side = train_side(settings)
+    finder = framing.load_localiser(settings.localiser)
+    data.neither = framing.frame_images(finder, data.neither, side, TRIM, settings.seed)
+    for split, size, how in (
+        ("train", side, (TRIM, settings.seed)),
+        ("validation", settings.size, ()),
+    ):
+        images = data.splits[split]
+        pixels = framing.frame_images(finder, images.pixels, size, *how)
+        data.splits[split] = dataclasses.replace(images, pixels=pixels)
+
+
+def load_held_out(settings: Settings) -> Predictions | None:
+    """The held-out predictions, but for the source that is left out now.
+
+    What is measured must not choose its own temperature.
+    """
+    if not settings.held_out_predictions:
+        return None
+    predictions = Predictions.load(settings.held_out_predictions)
+    if settings.leave_out is None:
+        return predictions
+    others = predictions.sources != settings.leave_out
+    return predictions.subset(others) if others.any() else None
