@@ -16,7 +16,7 @@ import numpy as np
 
 from aihealth import limits
 from aihealth.errors import ImageError
-from aihealth.images import stretch
+from aihealth.images import stretch, stretch_strips
 from aihealth.limits import check_size
 
 
@@ -78,8 +78,8 @@ def decode_dicom(data: bytes) -> DicomImage:
     if not complete:
         raise ImageError("the DICOM file has no image in it")
     check_size(width, height, samples)
-    # The frame as bytes, as pixels, and in grey.
-    limits.check_memory(width * height * (1 + samples * bits // 4))
+    # The frame as bytes, as a decoder gives it, as pixels, and in grey.
+    limits.check_memory(width * height * (1 + 3 * samples * bits // 8))
     try:
         _check_frame(dataset)
         pixels = _first_frame(dataset)
@@ -87,6 +87,7 @@ def decode_dicom(data: bytes) -> DicomImage:
         if padding is not None:  # It must not count as the film's darkest or brightest value.
             pixels = np.where(padding, pixels[~padding].min(), pixels)
         if photometric == "PALETTE COLOR":
+            limits.check_memory(pixels.size * 12)
             pixels = apply_color_lut(pixels, dataset)
         elif photometric.startswith("MONOCHROME"):
             pixels = _by_value(
@@ -94,10 +95,12 @@ def decode_dicom(data: bytes) -> DicomImage:
             )
     except NotImplementedError as error:  # No plugin decodes this syntax.
         raise ImageError(_UNREADABLE) from error
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError("the DICOM file is damaged or cut short") from error
     if pixels.ndim == 3:  # colour: a screenshot, or an export with annotations
-        pixels = pixels[..., :3] @ np.array([0.299, 0.587, 0.114])
+        pixels = _grey(pixels)
     pixels = stretch(pixels)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
         pixels = 255 - pixels
@@ -199,6 +202,15 @@ def _by_value(pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) ->
     for rows in strips:
         grey[rows] = table[pixels[rows].astype(np.int32) - low]
     return grey
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """Weigh colours `(h, w, 3 or 4)` as in ITU-R 601, stretched to uint8 `(h, w)`."""
+    weights = np.array([0.299, 0.587, 0.114])
+    strips = list(limits.strips(*pixels.shape[:2]))
+    return stretch_strips(
+        lambda: ((rows, pixels[rows, :, :3] @ weights) for rows in strips), pixels.shape[:2]
+    )
 
 
 def _first_frame(dataset: Any) -> np.ndarray:

@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 
 
+Strips = Iterable[tuple[slice, np.ndarray]]
 ImageLike = str | os.PathLike | bytes | bytearray | Image.Image | np.ndarray
 
 
@@ -176,7 +177,26 @@ def mirror_correlation(pixels: np.ndarray) -> float:
 def stretch(pixels: np.ndarray) -> np.ndarray:
     """Stretch values of any range linearly to uint8 0..255; a constant image becomes black."""
     strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
-    return _stretch(lambda: strips, pixels.shape)
+    return stretch_strips(lambda: strips, pixels.shape)
+
+
+def stretch_strips(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.ndarray:
+    """As `stretch`, of an image that is given in strips, so that no copy of all is needed.
+
+    Args:
+        strips: gives rows and their values, each time that it is called.
+        shape: of the image.
+    """
+    ends = [(strip.min(), strip.max()) for _, strip in strips()]
+    lows, highs = zip(*ends, strict=True)
+    low, high = float(np.float32(np.min(lows))), float(np.float32(np.max(highs)))
+    if not np.isfinite([low, high]).all():
+        raise ImageError("the image has values that are not numbers")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    grey = np.empty(shape, np.uint8)
+    for rows, strip in strips():
+        grey[rows] = np.rint((strip.astype(np.float32) - low) * scale)
+    return grey
 
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:
@@ -190,7 +210,7 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
             picture = ImageOps.exif_transpose(picture)
     shape = picture.size[::-1]
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        grey = _stretch(lambda: _strips(picture), shape)
+        grey = stretch_strips(lambda: _strips(picture), shape)
         return 255 - grey if white_is_zero else grey
     grey = np.empty(shape, np.uint8)
     for rows, strip in _strips(picture, "L"):
@@ -204,29 +224,12 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
     return stretch(grey)
 
 
-Strips = Iterable[tuple[slice, np.ndarray]]
-
-
 def _strips(picture: Image.Image, mode: str | None = None) -> Strips:
     """A picture's pixels, some rows at a time: Pillow copies what it gives away twice."""
     width, height = picture.size
     for rows in limits.strips(height, width):
         strip = picture.crop((0, rows.start, width, min(rows.stop, height)))
         yield rows, np.asarray(strip.convert(mode) if mode else strip)
-
-
-def _stretch(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.ndarray:
-    """As `stretch`, of what is given in strips, as often as it is asked for."""
-    ends = [(strip.min(), strip.max()) for _, strip in strips()]
-    lows, highs = zip(*ends, strict=True)
-    low, high = float(np.float32(np.min(lows))), float(np.float32(np.max(highs)))
-    if not np.isfinite([low, high]).all():
-        raise ImageError("the image has values that are not numbers")
-    scale = 255.0 / (high - low) if high > low else 0.0
-    grey = np.empty(shape, np.uint8)
-    for rows, strip in strips():
-        grey[rows] = np.rint((strip.astype(np.float32) - low) * scale)
-    return grey
 
 
 def _grey_array(array: np.ndarray) -> np.ndarray:

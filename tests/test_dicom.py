@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from aihealth.dicom import decode_dicom, is_lateral
-from aihealth.images import ImageError, decode, stretch
+from aihealth.images import ImageError, decode, decode_here, stretch
 from tests.helpers.image_files import RAMP, brightens_to_the_right, encode, make_dicom, shipped
 
 
@@ -248,7 +248,7 @@ def test_a_codestream_of_another_size_than_the_tags_say_is_not_decoded(
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
     for data in (film(flat.resize((640, 480))), film(flat.convert("RGB")), film(flat, **colour)):
         with pytest.raises(ImageError, match="damaged or cut short"):
-            decode(data)
+            decode_here(data)
 
 
 @pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless", "SC_rgb_jpeg_gdcm"])
@@ -259,7 +259,7 @@ def test_jpeg_ls_and_lossless_jpeg_are_held_to_their_tags_too(monkeypatch, name)
     film.save_as(file)
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="damaged or cut short"):
-        decode(file.getvalue())
+        decode_here(file.getvalue())
 
 
 def rle_frame(*segments):
@@ -285,7 +285,7 @@ def test_runs_that_give_more_than_the_tags_say_are_not_decoded(monkeypatch):
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
     for segments in ((black, b"\x81\0" * 100_000), (b"\x81\0" * 100_000, rows)):
         with pytest.raises(ImageError, match="damaged or cut short"):
-            decode(film(*segments))
+            decode_here(film(*segments))
 
 
 def test_warnings_about_tags_show_no_value(tmp_path):
