@@ -275,7 +275,7 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen
     )
-    card.render(folder).save(folder / "README.md")
+    card.write(folder)
     print(
         f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
         f"  python -m aihealth predict --model {folder} FILES\n"

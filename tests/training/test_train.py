@@ -82,6 +82,7 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
 
     given = []
     monkeypatch.setattr(finishing, "write_release", lambda *found: given.append(found[2]))
+    monkeypatch.setattr("aihealth.publishing.card.write", lambda folder: None)
     larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
     args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
     facts = {"fingerprints": [data.fingerprint(str(prepared))]}
