@@ -85,7 +85,7 @@ def main() -> None:
         from aihealth.training import building
 
         folder = building.build_release(run)
-        card.render(folder).save(folder / "README.md")
+        card.write(folder)
         print(
             f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
             f"  python -m aihealth predict --model {folder} FILES\n"

@@ -186,7 +186,15 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read.
         """
-        pixels, warning = images.decode_with_warning(image)
+        return self.answer(*images.decode_with_warning(image))
+
+    def answer(self, pixels: np.ndarray, warning: str | None = None) -> Prediction:
+        """Answer for an image that is decoded already.
+
+        Args:
+            pixels: uint8 `(h, w)`, as `images.decode_with_warning` gives them.
+            warning: what it said of the file.
+        """
         outputs = self.outputs(pixels)
         wrong = self._what_is_wrong(pixels, outputs["features"])
         if wrong:

@@ -18,6 +18,15 @@ class ImageError(UserError):
     """One image cannot be used; the text says why, without the name of the file."""
 
 
+class NoImage(ImageError):
+    """A file that holds no image by nature, such as a report on a patient's CD."""
+
+    TEXT = "the file is of a kind that holds no image"
+
+    def __init__(self) -> None:
+        super().__init__(self.TEXT)
+
+
 _OS_SENTENCES = {
     errno.ENOSPC: "no space left on the disk; free some or choose another output folder",
     errno.EFBIG: "the file would be larger than is allowed here; choose another output folder",

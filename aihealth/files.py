@@ -56,6 +56,7 @@ _HEIF = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
 # Reasons of an account that several modules give.
 SYSTEM = "hidden or of the system"
 NO_IMAGE = "no image"
+HOLDS_NONE = "without an image by nature (DICOM directories, reports)"
 
 
 @dataclasses.dataclass

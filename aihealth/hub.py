@@ -64,6 +64,7 @@ def resolve(
     if folder is not None:
         if revision is not None:
             raise UserError(f"{folder} is a folder, which has no revision {revision!r}: drop it")
+        release.refuse_pointers(folder)
         return folder, None
     repo_id = str(repo_id_or_folder)
     if force_download and local_files_only:

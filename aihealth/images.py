@@ -5,10 +5,12 @@ differ. Nothing but pixels leaves this module: EXIF and DICOM tags are read wher
 pixels (orientation, window, photometric interpretation) and dropped.
 """
 
+import base64
 import contextlib
 import io
 import os
 import re
+import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -16,6 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from aihealth import limits, wall
+from aihealth.dicom_header import is_dicom, with_header
 from aihealth.errors import ImageError
 from aihealth.limits import MAX_BYTES, check_size, too_many_pixels
 
@@ -25,6 +28,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 
 
+Strips = Iterable[tuple[slice, np.ndarray]]
 ImageLike = str | os.PathLike | bytes | bytearray | Image.Image | np.ndarray
 
 
@@ -56,13 +60,13 @@ def decode(image: ImageLike) -> np.ndarray:
     """Turn an image into grey levels.
 
     Args:
-        image: a path; the bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or DICOM file; a PIL image;
-            or an array `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or `(h, w, 4)` with values 0 to 255
-            (uint8, or any other type within that range).
+        image: a path or `data:` URL; the bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or DICOM file;
+            a PIL image; or an array `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or `(h, w, 4)` with values
+            0 to 255 (uint8, or another type within that range; floating-point also 0 to 1).
 
     Returns:
         uint8 array `(h, w)`, 0 black to 255 white. Colours are weighted as in ITU-R 601, alpha is
-        dropped, more than 8 bits are stretched from their minimum and maximum to 0 and 255 (in
+        dropped, more than 8 bits are stretched to 0 and 255, see `ends` (in
         colour or with alpha, only the upper 8 of 16 bits are read), EXIF orientation is applied.
 
     Raises:
@@ -78,12 +82,64 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
         return _grey_array(image), None
     if isinstance(image, Image.Image):
         return _read(lambda: image)[0], None
+    if isinstance(image, str) and (told := _TEXT.match(image)):
+        image = _from_text(image, told)
     data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
     if not data:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has more than {_mb(MAX_BYTES)}")
+    for start, sentence in _NOT_READ.items():
+        if start.match(data):
+            raise ImageError(sentence)
+    if is_dicom(data):
+        data = with_header(data)
     return decode_here(data) if limits.decodes_here(data) else wall.decode(data)
+
+
+_TEXT = re.compile(
+    r"(?i)(https?|s3|gs|ftp)://|data:[\w.+/-]*(;[^,]*)?,|[A-Za-z0-9+/\s]{200,}={0,2}\s*$"
+)
+# What people have and no decoder here takes, by its first bytes, with what to do.
+_NOT_READ = {
+    re.compile(rb"version https://git-lfs"): (
+        "this is a git-lfs pointer, not the image itself; get it with `git lfs pull`"
+    ),
+    re.compile(rb".{4}ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL): (
+        "this is a HEIC picture, which is not read here; save it as JPEG or PNG"
+    ),
+    re.compile(rb".{4}ftypavi[fs]", re.DOTALL): (
+        "this is an AVIF picture, which is not read here; save it as JPEG or PNG"
+    ),
+    re.compile(rb"%PDF"): "this is a PDF; export the image in it as PNG, JPEG or DICOM",
+    re.compile(rb"PK\x03\x04"): "this is a ZIP archive; unpack it and give the images in it",
+    re.compile(
+        rb"\x1f\x8b|7z\xbc\xaf|Rar!"
+    ): "this is an archive; unpack it and give the images in it",
+    re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"): (
+        "this is a JPEG 2000 picture, which is not read here; save it as PNG or as DICOM"
+    ),
+    re.compile(rb"\s*<(!doctype|html|svg|\?xml)", re.IGNORECASE): (
+        "this is a page or drawing of text, not an image; was a link saved instead of the file?"
+    ),
+}
+
+
+def _from_text(text: str, told: re.Match[str]) -> bytes:
+    """The bytes in a `data:` URL; a sentence for what else is no path."""
+    if told[1]:
+        raise ImageError("this is an address; download the image and give the file")
+    if told[0][:5].lower() != "data:":
+        raise ImageError("this looks like base64; give the bytes, base64.b64decode(text)")
+    if len(text) > 2 * MAX_BYTES:
+        raise ImageError(f"the image has more than {_mb(MAX_BYTES)}")
+    body = text[told.end() :]
+    if ";base64" not in (told[2] or "").lower():
+        return urllib.parse.unquote_to_bytes(body)
+    try:
+        return base64.b64decode(re.sub(r"\s", "", urllib.parse.unquote(body)), validate=True)
+    except ValueError as error:
+        raise ImageError("the data: URL is no valid base64") from error
 
 
 def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
@@ -93,13 +149,29 @@ def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
 
         film = decode_dicom(data)
         return film.pixels, film.warning
-    pixels, picture = _read(lambda: Image.open(io.BytesIO(data), formats=FORMATS))
+    pixels, picture = _read(lambda: _past_previews(Image.open(io.BytesIO(data), formats=FORMATS)))
     if picture.format == "JPEG" and limits.may_be_short(data, picture):
         # Pillow fills what is missing with grey; other bytes in its place would make a difference.
         longer, _ = _read(lambda: Image.open(io.BytesIO(limits.lengthened(data)), formats=FORMATS))
         if not np.array_equal(pixels, longer):
             raise ImageError("the image is cut short: a part of the JPEG file is missing")
     return pixels, SEVERAL_FRAMES if _has_more_frames(picture) else None
+
+
+def _past_previews(picture: Image.Image) -> Image.Image:
+    """A TIFF at its first page that is no preview (NewSubfileType, bit 0), of the first ten."""
+    if picture.format != "TIFF":
+        return picture
+    for page in range(10):
+        try:
+            picture.seek(page)
+        except EOFError:
+            picture.seek(0)
+            break
+        kind = picture.tag_v2.get(ExifTags.Base.NewSubfileType, 0)
+        if not (isinstance(kind, int) and kind & 1):
+            break
+    return picture
 
 
 def _read(open_picture: Callable[[], Image.Image]) -> tuple[np.ndarray, Image.Image]:
@@ -126,14 +198,11 @@ SEVERAL_FRAMES = "The file has several frames; only the first was used."
 def _has_more_frames(picture: Image.Image) -> bool:
     """Whether a picture is animated or has pages; the previews that cameras add do not count."""
     try:
+        if picture.format == "TIFF" and picture.tell():  # Previews came before it.
+            return False
         return picture.format != "MPO" and getattr(picture, "is_animated", False)
     except Exception:  # GIF looks at the second frame for it, which may be damaged.
         return False
-
-
-def is_dicom(data: bytes) -> bool:
-    """Whether these bytes are a DICOM file: "DICM" after a preamble of 128 bytes (PS3.10, 7.1)."""
-    return data[128:132] == b"DICM"
 
 
 def prepare(image: ImageLike, size: int) -> np.ndarray:
@@ -174,9 +243,66 @@ def mirror_correlation(pixels: np.ndarray) -> float:
 
 
 def stretch(pixels: np.ndarray) -> np.ndarray:
-    """Stretch values of any range linearly to uint8 0..255; a constant image becomes black."""
+    """Stretch values linearly to uint8 0..255, see `ends`; a constant image becomes black."""
     strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
-    return _stretch(lambda: strips, pixels.shape)
+    return stretch_strips(lambda: strips, pixels.shape)
+
+
+def stretch_strips(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.ndarray:
+    """As `stretch`, of an image that is given in strips, so that no copy of all is needed.
+
+    Args:
+        strips: gives rows and their values, each time that it is called.
+        shape: of the image.
+    """
+    every = max(1, int(np.sqrt(np.prod(shape[:2]) / _SAMPLE)))
+    extremes, sample = [], []
+    for _, strip in strips():
+        extremes += [strip.min(), strip.max()]
+        sample.append(strip[::every, ::every].ravel())
+    low, high = float(np.float32(np.min(extremes))), float(np.float32(np.max(extremes)))
+    if not np.isfinite([low, high]).all():
+        raise ImageError("the image has values that are not numbers")
+    low, high = _without_outliers(low, high, np.concatenate(sample).astype(np.float32))
+    scale = 255.0 / (high - low) if high > low else 0.0
+    grey = np.empty(shape, np.uint8)
+    for rows, strip in strips():
+        grey[rows] = np.rint(np.clip((strip.astype(np.float32) - low) * scale, 0, 255))
+    return grey
+
+
+_SAMPLE = 2**18  # pixels that percentiles are taken of
+_OUTLIERS = 0.0005  # share of the pixels, at either end
+
+
+def ends(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The values that become black and white: the least and the greatest, but for outliers.
+
+    A dead or hot pixel of a detector must not make all others black: where 999 in 1000 pixels lie
+    within less than half of the range, it ends where these do.
+
+    Args:
+        values: float32, each different value of an image.
+        counts: how often each occurs.
+    """
+    if not np.isfinite(values).all():
+        raise ImageError("the image has values that are not numbers")
+    low, high = float(values.min()), float(values.max())
+    order = np.argsort(values)
+    share = np.cumsum(counts[order]) / counts.sum()
+    first, last = (values[order][np.searchsorted(share, q)] for q in (_OUTLIERS, 1 - _OUTLIERS))
+    return _narrower(low, high, float(first), float(last))
+
+
+def _without_outliers(low: float, high: float, sample: np.ndarray) -> tuple[float, float]:
+    first, last = np.quantile(sample[:: max(1, sample.size // 4096)], (0.01, 0.99))
+    if last - first >= (high - low) / 2:  # As nearly always, and quickly told.
+        return low, high
+    return _narrower(low, high, *map(float, np.quantile(sample, (_OUTLIERS, 1 - _OUTLIERS))))
+
+
+def _narrower(low: float, high: float, first: float, last: float) -> tuple[float, float]:
+    return (first, last) if first < last < first + (high - low) / 2 else (low, high)
 
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:
@@ -190,11 +316,13 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
             picture = ImageOps.exif_transpose(picture)
     shape = picture.size[::-1]
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        grey = _stretch(lambda: _strips(picture), shape)
+        grey = stretch_strips(lambda: _strips(picture), shape)
         return 255 - grey if white_is_zero else grey
     grey = np.empty(shape, np.uint8)
     for rows, strip in _strips(picture, "L"):
         grey[rows] = strip
+    if getattr(picture, "tag_v2", {}).get(ExifTags.Base.SampleFormat, (1,))[0] == 2:
+        return stretch(grey.view(np.int8))  # Pillow reads -1 as 255.
     if deep_colour is None:
         return grey
     if np.ptp(grey) < 128:  # 12 bits of 16 would have 16 levels left.
@@ -204,29 +332,12 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
     return stretch(grey)
 
 
-Strips = Iterable[tuple[slice, np.ndarray]]
-
-
 def _strips(picture: Image.Image, mode: str | None = None) -> Strips:
     """A picture's pixels, some rows at a time: Pillow copies what it gives away twice."""
     width, height = picture.size
     for rows in limits.strips(height, width):
         strip = picture.crop((0, rows.start, width, min(rows.stop, height)))
         yield rows, np.asarray(strip.convert(mode) if mode else strip)
-
-
-def _stretch(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.ndarray:
-    """As `stretch`, of what is given in strips, as often as it is asked for."""
-    ends = [(strip.min(), strip.max()) for _, strip in strips()]
-    lows, highs = zip(*ends, strict=True)
-    low, high = float(np.float32(np.min(lows))), float(np.float32(np.max(highs)))
-    if not np.isfinite([low, high]).all():
-        raise ImageError("the image has values that are not numbers")
-    scale = 255.0 / (high - low) if high > low else 0.0
-    grey = np.empty(shape, np.uint8)
-    for rows, strip in strips():
-        grey[rows] = np.rint((strip.astype(np.float32) - low) * scale)
-    return grey
 
 
 def _grey_array(array: np.ndarray) -> np.ndarray:
@@ -242,6 +353,8 @@ def _grey_array(array: np.ndarray) -> np.ndarray:
             raise ImageError("the array has values that are not numbers")
         if array.min() < 0 or array.max() > 255:
             raise ImageError("the array has values outside 0 to 255")
+        if array.dtype.kind == "f" and 0 < array.max() <= 1:  # As Keras and PyTorch pass images.
+            array = array * 255.0
         array = np.rint(array).astype(np.uint8)
     if array.ndim == 2:
         return array

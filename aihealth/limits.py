@@ -371,7 +371,7 @@ _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN
 _LONG_VRS |= {b"UV"}
 _BULK_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"UN", b"UT"}
 _VR = re.compile(rb"[A-Z]{2}")
-_UNDEFINED = 0xFFFFFFFF
+_UNDEFINED, _END_OF_SEQUENCE = 0xFFFFFFFF, 0xE0DD
 _PIXEL_GROUP = 0x7FE0
 _IMAGE_GROUP = 0x0028
 _NATIVE = {b"1.2.840.10008.1.2": False, b"1.2.840.10008.1.2.1": True}  # explicit VR?
@@ -444,25 +444,29 @@ def _elements(data: bytes, place: int, explicit: bool) -> int | None:
     """Walk through a data set, into its sequences.
 
     Returns:
-        Length of the pixel data; None where it is of none, or cannot be come to.
+        Length of the pixel data as it says; None where it cannot be come to.
 
     Raises:
         ImageError: too many elements, or a value of too many bytes.
     """
-    count = 0
+    count, pixels, fragments = 0, None, False
     while (head := _head(data, place, explicit)) is not None:
         group, element, vr, length, place = head
         count += 1
         if count > _DICOM_ELEMENTS:
             raise ImageError(f"the DICOM file has more than {_DICOM_ELEMENTS} elements")
         if (group, element) == (_PIXEL_GROUP, 0x0010):
-            return None if length == _UNDEFINED else length
-        if length == _UNDEFINED or vr == b"SQ" or group == 0xFFFE:
+            pixels, fragments = length, length == _UNDEFINED
+        elif group == 0xFFFE:
+            fragments = fragments and element != _END_OF_SEQUENCE
+            place += length if fragments else 0
+            continue
+        if length == _UNDEFINED or vr == b"SQ":
             continue  # Its items come next.
-        if length > _longest(group, vr):
+        if length > _longest(group, vr) and group != _PIXEL_GROUP:
             raise ImageError("the DICOM file has a value that is too long")
         place += length
-    return None
+    return pixels
 
 
 def _longest(group: int, vr: bytes) -> int:

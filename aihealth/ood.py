@@ -116,6 +116,7 @@ class FeatureDistance:
             if sum(parts.values()) > _MAX_BYTES or len(parts) > _MAX_PARTS:
                 raise ValueError("too large")
             with np.load(path, allow_pickle=False) as arrays:
+                arrays = {name: np.asarray(arrays[name]) for name in arrays.files}
                 scales = arrays["scales"]
                 depths = range(len(scales))
                 distance = cls(

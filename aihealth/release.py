@@ -93,6 +93,7 @@ class ReleaseConfig:
             UserError: the folder is no release, one of a later format, or says what it may not.
         """
         path = Path(folder) / CONFIG
+        refuse_pointers(path.parent)
         data = read_json(path, missing=f"{folder} is not a release: it has no {CONFIG}")
         schema.check(str(path), data)
         known = {field.name for field in dataclasses.fields(cls)}
@@ -115,6 +116,22 @@ def in_checkout(name: str) -> Path:
             "repository and run this there"
         )
     return path
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Refuse a folder in which git has left pointers where large files should be.
+
+    Raises:
+        UserError: with the name of the first.
+    """
+    for path in sorted(folder.glob("*")):
+        if path.is_file() and path.stat().st_size < 1024:
+            with open(path, "rb") as file:
+                if file.read(22) == b"version https://git-lf":
+                    raise UserError(
+                        f"{path} is a git-lfs pointer, not the file itself; get it with "
+                        "`git lfs pull`"
+                    )
 
 
 def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:

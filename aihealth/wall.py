@@ -24,7 +24,7 @@ from typing import IO
 
 import numpy as np
 
-from aihealth.errors import ImageError
+from aihealth.errors import ImageError, NoImage
 from aihealth.limits import (
     MAX_MEMORY,
     MAX_PIXELS,
@@ -161,7 +161,7 @@ class _Worker:
             raise EOFError  # Not what a worker writes that is in its right mind.
         text = bytes(_read(answer, length)).decode("utf-8", "replace")
         if kind == _SENTENCE:
-            raise ImageError(text)
+            raise NoImage if text == NoImage.TEXT else ImageError(text)
         pixels = self._shared.take(height * width)
         if pixels is None:
             pixels = np.frombuffer(_read(answer, height * width), np.uint8)

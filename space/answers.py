@@ -5,13 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import batch
+import front
 import gradio as gr
+import places
 import render
 import texts
 from startup import Served
 
 from aihealth import Prediction
-from aihealth.images import ImageError, ImageLike
+from aihealth.images import ImageError, ImageLike, decode_with_warning, read_bytes
+from aihealth.limits import decodes_here
 
 _PROGRESS = gr.Progress()
 
@@ -33,6 +36,7 @@ class Answers:
                 for each thread that uses it, and Gradio has forty: these few bound the memory.
         """
         self._served = served
+        self._places = places.Places()
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="classify")
 
     def predict(self, image: dict) -> dict:
@@ -50,7 +54,7 @@ class Answers:
         """
         if image is None:
             raise gr.Error("no image was sent", print_exception=False)
-        return {**self._classify(image["path"]).to_dict(), **self._identity()}
+        return {**self._classify(_path(image)).to_dict(), **self._identity()}
 
     def predict_batch(self, files: list[dict]) -> list[dict]:
         """Compare many chest radiographs; a file that cannot be read has its reason in `error`.
@@ -67,7 +71,7 @@ class Answers:
 
     def show(self, image: dict, request: gr.Request) -> tuple[str, str, None]:
         """The page's answer: film, panel, and an upload area that is ready for the next file."""
-        return *self._film_and_panel(image["path"], texts.language_of(request)), None
+        return *self._film_and_panel(_path(image), texts.language_of(request)), None
 
     def example(self, path: Path) -> Callable[[gr.Request], tuple[str, str]]:
         """A function that gives the page's answer for an example that travels with it."""
@@ -117,7 +121,17 @@ class Answers:
             raise gr.Error(str(error), print_exception=False) from None
 
     def _predict(self, image: ImageLike) -> Prediction:
-        return self._workers.submit(self._served.classifier.predict, image).result()
+        answer = self._workers.submit(self._answer_quickly, image).result()
+        if answer is not None:
+            return answer
+        with self._places.place(front.current_visitor()):
+            decoded = decode_with_warning(image)
+        return self._workers.submit(self._served.classifier.answer, *decoded).result()
+
+    def _answer_quickly(self, image: ImageLike) -> Prediction | None:
+        """The answer, or None for a file that has to wait for a place behind the wall."""
+        data = image if isinstance(image, bytes) else _read(image)
+        return self._served.classifier.predict(data) if decodes_here(data) else None
 
     def _require_model(self) -> None:
         if self._served.classifier is None:
@@ -128,4 +142,24 @@ class Answers:
 
 
 def _uploads(files: list[dict] | None) -> list[tuple[str, str]]:
-    return [(file.get("orig_name") or "image", file["path"]) for file in files or []]
+    if not isinstance(files or [], list):
+        raise gr.Error("a list of files is needed", print_exception=False)
+    return [(str(_field(file, "orig_name") or "image"), _path(file)) for file in files or []]
+
+
+def _path(file: object) -> str:
+    """Where an upload lies, as a call says; Gradio has seen to it that it is one of ours."""
+    path = _field(file, "path")
+    if not isinstance(path, str) or not path:
+        raise gr.Error("a file is an object with the path of an upload", print_exception=False)
+    return path
+
+
+def _field(file: object, name: str) -> object:
+    return file.get(name) if isinstance(file, dict) else None
+
+
+def _read(path: str | Path) -> bytes:
+    if not Path(path).exists():
+        raise ImageError(front.REMOVED)
+    return read_bytes(path)

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import privacy
 
 UPLOADS = privacy.use_private_folder()  # before Gradio reads where to put uploads
 
+import front
 import gradio as gr
 import guide
 import looks
@@ -32,16 +34,19 @@ import render
 import startup
 import texts
 from answers import Answers
+from starlette.middleware import Middleware
 
-from aihealth import files, images
+from aihealth import files, images, wall
 
 # === Settings ===
 DELETE_EVERY = int(os.environ.get("DELETE_EVERY", 600))  # seconds
 DELETE_AFTER = int(os.environ.get("DELETE_AFTER", 1800))
 THREADS = os.cpu_count() or 2
 EXAMPLES = [path for path in sorted(HERE.glob("examples/*")) if files.suffix_is_image(path)]
+WARM_AFTER = 10  # seconds; at the start it would be in the way
 DRAWN = "drawn-"  # names of examples that docs/examples.py drew
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
+CALLS = 32  # at once, of a function; most of them wait: for one of the threads, or for a place
 SESSIONS = 64  # Gradio keeps the last answer of so many visitors in memory
 MCP = importlib.util.find_spec("mcp") is not None  # Spaces install it with Gradio
 
@@ -96,7 +101,7 @@ def build(served: startup.Served) -> gr.Blocks:
         gr.HTML(i18n("html_footer"), apply_default_css=False)
         endpoint(answers.predict, gr.File(visible=False))
         endpoint(answers.predict_batch, gr.File(visible=False, file_count="multiple"))
-    page.queue(max_size=QUEUE, default_concurrency_limit=THREADS)
+    page.queue(max_size=QUEUE, default_concurrency_limit=CALLS)
     page.i18n_texts = i18n
     return page
 
@@ -138,7 +143,10 @@ def main() -> None:
     # The usual way to stop a server; without a handler Python would skip what is due at exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
+    front.quiet_log()
+    threading.Timer(WARM_AFTER, wall.warm).start()
     page.launch(
+        app_kwargs={"middleware": [Middleware(front.Front, uploads=front.Uploads(UPLOADS))]},
         theme=looks.theme(),
         css=looks.css(),
         head=looks.head(),

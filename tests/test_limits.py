@@ -11,7 +11,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from aihealth import limits
 from aihealth.images import ImageError, decode
-from tests.helpers.image_files import GRAIN, RAMP, encode, make_dicom, png_file
+from tests.helpers.image_files import GRAIN, RAMP, encode, make_dicom, png_file, shipped
 
 FILM = Image.fromarray(np.asarray(Image.fromarray(GRAIN).resize((320, 240))))
 
@@ -87,6 +87,14 @@ def test_dicom_of_very_many_elements_in_a_sequence():
     item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + elements(30_000)
     sequence = struct.pack("<HH2sHI", 0x0019, 0x1001, b"SQ", 0, 0xFFFFFFFF) + item
     refused(with_elements(make_dicom(RAMP), sequence), "more than 20000 elements")
+
+
+@pytest.mark.parametrize("name", ["MR_small", "MR_small_jp2klossless"])
+def test_dicom_of_very_many_elements_behind_its_pixels(name):
+    data = shipped(name)
+    late = struct.pack("<HH2sHI", 0xFFFC, 0xFFFC, b"OB", 0, 0)
+    assert decode(data + late).size
+    refused(data + late * 30_000, "more than 20000 elements")
 
 
 def test_deflated_dicom_of_very_many_elements():

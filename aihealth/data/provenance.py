@@ -81,8 +81,14 @@ def without_folders(command: str) -> str:
     return shlex.join(map(short, shlex.split(command)))
 
 
-def settings_of(run: dict[str, Any]) -> dict[str, Any]:
-    """The settings in a `provenance.json`, by the names that they have today."""
-    renamed = {"exchange": "background_swap"}
-    settings = run.get("settings") or {}
-    return {renamed.get(name, name): value for name, value in settings.items()}
+def renamed(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Words of releases before 2026-11-26 as they are now, in the runs behind it too."""
+    found = dict(provenance)
+    if "both_sides" in found:
+        found["flip_averaging"] = found.pop("both_sides")
+    settings = dict(found.get("settings") or {})
+    if "exchange" in settings:
+        settings["background_swap"] = settings.pop("exchange")
+    if EARLIER in found:
+        found[EARLIER] = [renamed(run) for run in found[EARLIER]]
+    return found | {"settings": settings}

@@ -38,8 +38,8 @@ CLASSES_FROM = {
     "borders_only": "class from the borders only",
     "borders_only_scores": "the same, logistic regression on the model's three scores",
     "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
-    "own_lungs": "class of the lungs, in the surroundings of another class",
-    "other_surroundings": "class of those surroundings",
+    "own_lungs": "background swap: class of the lungs",
+    "other_surroundings": "background swap: class of the background",
 }
 FOLDS = 5
 THUMBNAIL = 8  # pixels a side

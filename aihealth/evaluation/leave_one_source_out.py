@@ -19,7 +19,7 @@ from aihealth import release
 from aihealth.classifier import Classifier
 from aihealth.data import prepared
 from aihealth.data.parallel import in_order
-from aihealth.data.provenance import settings_of, without_folders
+from aihealth.data.provenance import renamed, without_folders
 from aihealth.errors import UserError
 from aihealth.evaluation import held_out
 from aihealth.evaluation.evaluate import check_output, probability_matrix
@@ -131,8 +131,8 @@ def predictions_of(folder: Path, data: Sequence[str], source: str) -> Prediction
 
 def _recipe(folder: Path) -> str:
     """How a release was trained, in a few words."""
-    run = release.read_json(folder / release.PROVENANCE)
-    settings = settings_of(run)
+    run = renamed(release.read_json(folder / release.PROVENANCE))
+    settings = run["settings"]
     words = [f"{settings['augment']} augmentation", f"{settings['size']} px"]
     if settings.get("background_swap"):
         words.insert(1, f"background swap {settings['background_swap']}")

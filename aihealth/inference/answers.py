@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol
 
 from aihealth.classifier import Classifier, Prediction
-from aihealth.errors import UserError, shown
+from aihealth.errors import NoImage, UserError, shown
+from aihealth.files import HOLDS_NONE, NO_IMAGE
 from aihealth.images import ImageError
 from aihealth.inference.archive import Item
 from aihealth.release import whole_file
@@ -21,7 +22,7 @@ _ROW_GROUP = 16384  # rows that wait in memory for the Parquet file
 
 def answer(
     classifier: Classifier, item: Item, see: Callable[[str, Prediction], None] | None = None
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Answer for one image.
 
     Args:
@@ -31,15 +32,17 @@ def answer(
 
     Returns:
         A row with `file`, `label` (None where the model is not sure or sees no chest radiograph),
-        `probabilities`, `is_chest_radiograph`, `abstained`, `warning` and `error`; None for a
-        file in a folder that proves to be no image.
+        `probabilities`, `is_chest_radiograph`, `abstained`, `warning` and `error`; of a file in a
+        folder that proves to be no image, or to hold none by nature, only `left_out`: why.
     """
     try:
         content = item.read()
         if content is None:
-            return None
+            return {"left_out": NO_IMAGE}
         prediction = classifier.predict(content)
     except ImageError as error:
+        if item.found and isinstance(error, NoImage):
+            return {"left_out": HOLDS_NONE}
         return row(item.name, None, str(error))
     if see:
         see(item.name, prediction)

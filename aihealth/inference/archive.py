@@ -33,12 +33,14 @@ class Item:
         content: the file's bytes, where they are at hand.
         error: why there are none.
         sure: False for what counts as an image only when it starts like one.
+        found: True for what was found in a folder, and not named by the user.
     """
 
     name: str
     content: bytes | None = None
     error: str | None = None
     sure: bool = True
+    found: bool = False
 
     def read(self) -> bytes | None:
         """The file's bytes, None for what proves to be no image.
@@ -189,7 +191,8 @@ def _inside(folder: str) -> Iterator[Part]:
             items = []
             yield from _row_groups(path)
         else:
-            items.append(Item(path, sure=bool(_looks_like_image(os.path.basename(path)))))
+            sure = bool(_looks_like_image(os.path.basename(path)))
+            items.append(Item(path, sure=sure, found=True))
             if len(items) == FILES:
                 yield from _cut(items)
                 items = []

@@ -16,6 +16,7 @@ from PIL import Image
 from aihealth.classifier import Classifier, Prediction
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
+from aihealth.files import Account
 from aihealth.inference import answers
 from aihealth.inference.archive import parts
 
@@ -68,6 +69,7 @@ def predict(
     maps = _Heatmaps(heatmaps) if heatmaps else None
     sample = _Sample()
     total = failed = 0
+    account = Account()
     with contextlib.ExitStack() as stack:
         writers: list[answers.Writer] = []
         if out:
@@ -89,6 +91,9 @@ def predict(
         else:
             rows = _rows(classifier, inputs, maps, sample)
         for row in stack.enter_context(contextlib.closing(rows)):
+            if reason := row.get("left_out"):
+                account.left_out[reason] += 1
+                continue
             total += 1
             failed += row["error"] is not None
             for writer in writers:
@@ -97,6 +102,11 @@ def predict(
             raise UserError(f"{', '.join(inputs)} has no images in it (PNG, JPEG, DICOM, ...)")
         for writer in writers:
             writer.end()
+    if any(os.path.isdir(name) for name in inputs):
+        account.used = total - failed
+        if failed:
+            account.left_out["unreadable"] = failed
+        print(account.line(), file=sys.stderr)
     shift = classifier.shift(sample.answers)
     if shift and shift.warning:
         print(shift.warning, file=sys.stderr)
@@ -113,8 +123,7 @@ def _rows(
         if maps:
             maps.write(file, prediction)
 
-    found = in_order(lambda item: answers.answer(classifier, item, see), items, "predicting")
-    return (row for row in found if row is not None)
+    return in_order(lambda item: answers.answer(classifier, item, see), items, "predicting")
 
 
 class _Sample:

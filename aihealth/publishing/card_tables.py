@@ -22,79 +22,124 @@ def with_interval(value: float | None, bounds: Sequence[float] | None) -> str:
     return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
 
 
-def left_out_table(metrics: dict, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The evaluations in `metrics.json` beside the test split, one row each; [] without any."""
-    rows, before, temperatures, noticed, recipe = [], {}, {}, {}, None
-    for name, block in metrics.items():
-        if name == "test" or not isinstance(block, dict) or not {"n", "recall"} <= block.keys():
-            continue
-        if "temperatures" in block:  # of `python -m aihealth leave-out`: one row a source
-            before, temperatures = block["ece_before"], block["temperatures"]
-            recipe, noticed = block.get("recipe"), block.get("noticed") or {}
-            rows += [
-                _left_out_row(source, part, classes) for source, part in block["per_source"].items()
-            ]
-        rows.append(_left_out_row(block.get("dataset") or name, block, classes))
-    if not rows:
-        return []
-    columns = ["left out", "n", "balanced accuracy", "of what it answers", "not sure"]
-    columns += ["calibration error", "Normal called Covid", 'the same, after "not sure"']
-    text = (
-        "Trained without a source, measured on it: the best that is known here of what a hospital "
-        "that this model has never seen should expect. The released model was trained on all "
-        "sources. Where the recipe was chosen with these figures in view, they flatter it."
+def accuracy_text(metrics: dict[str, Any]) -> str:
+    """What is known and what is not known of how good a release is, in a few words."""
+    block, sources = metrics.get("test"), left_out_sources(metrics)
+    if not block:
+        return "Nothing is known of how good it is."
+    told = (
+        f"Balanced accuracy is {overall_text(block)} on {block['n']} held-out images of the "
+        "sources that it was trained on"
     )
-    if recipe:
-        text += (
-            f" The models here: {recipe}; the released one may have had more, see "
-            '"How it was trained".'
-        )
-    if before:
-        text += (
-            ' Temperature and the rule for "not sure" of each model were chosen without the source '
-            "that it is measured on. The temperatures: "
-            + ", ".join(f"{value:.1f} ({source})" for source, value in temperatures.items())
-            + "; before them the calibration error was "
-            + ", ".join(f"{value:.3f} ({source})" for source, value in before.items())
-            + ". In the last row it is the mean of the sources' own errors: pooled, too sure "
-            "at one and too unsure at another would cancel."
-        )
-    if noticed:
-        text += (
-            " No single answer shows that a hospital is new to the model. Twenty of its images, "
-            "taken together, do (`Classifier.shift`; `predict`, `evaluate` and the Space say so): "
-            "noticed in "
-            + ", ".join(f"{100 * share:.3g}% ({source})" for source, share in noticed.items())
-            + " of 200 draws."
-        )
+    figures = [part["balanced_accuracy"] for part in sources.values()]
+    if figures:
+        span = " to ".join(dict.fromkeys(f"{x:.2f}" for x in (min(figures), max(figures))))
+        told += f", and **{span} at sources that training left out**"
+    return f"{told}. At your hospital it is unknown: measure it there first."
+
+
+def left_out_sources(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Evaluations at sources that the model in question was not trained on, by source."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, block in _other_blocks(metrics):
+        if "temperatures" in block:  # of leave-one-source-out: one part a source
+            found |= block["per_source"]
+        else:
+            found[name.removeprefix("left_out_")] = block
+    return {name: part for name, part in found.items() if part.get("balanced_accuracy") is not None}
+
+
+def _other_blocks(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [
-        {
-            "title": "At hospitals that training left out",
-            "text": text,
-            "columns": [*columns, *(f"sensitivity {label}" for label in classes)],
-            "rows": rows,
-        }
+        (name, block)
+        for name, block in metrics.items()
+        if name != "test" and isinstance(block, dict) and {"n", "recall"} <= block.keys()
     ]
 
 
+def left_out_tables(
+    metrics: dict[str, Any], classes: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Leave-one-source-out: a narrow table, and one with the rest; nothing without any.
+
+    Args:
+        metrics: content of `metrics.json`.
+        classes: names.
+    """
+    parts = [*left_out_sources(metrics).items()]
+    whole = next((block for _, block in _other_blocks(metrics) if "temperatures" in block), None)
+    if not parts:
+        return [], []
+    if whole:
+        parts.append(("all", whole))
+    text = (
+        "A model that was trained without the source, measured on it: what a hospital that this "
+        "model has never seen should expect at best. The released model was trained on all "
+        "sources. Where the recipe was chosen with these figures in view, they flatter it."
+    )
+    narrow = {
+        "title": "Leave-one-source-out",
+        "text": text,
+        "columns": ["source left out", "n", "balanced accuracy", "not sure", "calibration error"],
+        "rows": [
+            [
+                name,
+                str(part["n"]),
+                overall_text(part) or "–",
+                with_interval(part.get("abstained"), None),
+                with_interval(_calibration(part)[0], None),
+            ]
+            for name, part in parts
+        ],
+    }
+    columns = ["source left out", "of what it answers", *(f"sensitivity {c}" for c in classes)]
+    columns += ["Normal called Covid", 'the same, after "not sure"']
+    wide = {
+        "title": "Leave-one-source-out in detail",
+        "text": _left_out_text(whole) if whole else text,
+        "columns": columns,
+        "rows": [_left_out_row(name, part, classes) for name, part in parts],
+    }
+    return [narrow], [wide]
+
+
+def _left_out_text(block: dict[str, Any]) -> str:
+    text = ""
+    if block.get("recipe"):
+        text += f"The models here: {block['recipe']}; the released one may have had more. "
+    before = _listed({source: f"{value:.3f}" for source, value in block["ece_before"].items()})
+    text += (
+        'Temperature and the rule for "not sure" of each model were chosen without the source that '
+        "it is measured on. The temperatures: "
+        + _listed({source: f"{value:.1f}" for source, value in block["temperatures"].items()})
+        + f"; before them the calibration error was {before}. For all it is the mean of the "
+        "sources' own errors: pooled, too sure at one and too unsure at another would cancel."
+    )
+    noticed = block.get("noticed")
+    if noticed:
+        shares = _listed({source: f"{100 * share:.3g}%" for source, share in noticed.items()})
+        text += (
+            " No single answer shows that a hospital is new to the model. Twenty of its images, "
+            f"taken together, show a distribution shift: noticed in {shares} of 200 draws."
+        )
+    return text
+
+
+def _listed(values: dict[str, str]) -> str:
+    return ", ".join(f"{value} ({source})" for source, value in values.items())
+
+
 def _left_out_row(name: str, block: dict[str, Any], classes: Sequence[str]) -> list[str]:
-    bounds = block.get("intervals", {})
+    intervals = block.get("intervals", {}).get("recall") or {}
     called, answered = (
         (block.get(name) or {}).get("Normal", {}).get("Covid") for name in ("called", "outcomes")
     )
     return [
         name,
-        str(block["n"]),
-        overall_text(block) or "–",
         overall_text(block.get("answered")) or "–",
-        with_interval(block.get("abstained"), bounds.get("abstained")),
-        with_interval(*_calibration(block)),
+        *(with_interval(block["recall"].get(label), intervals.get(label)) for label in classes),
         with_interval(called, None),
         with_interval(answered, None),
-        *(
-            with_interval(block["recall"].get(label), (bounds.get("recall") or {}).get(label))
-            for label in classes
-        ),
     ]
 
 
@@ -116,7 +161,7 @@ def calibration_table(calibration: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "title": "Calibration",
             "text": f"The temperature {calibration['temperature']:.2f} is part of the model. "
-            "Expected calibration error on validation images of hospitals that it was trained on. "
+            "Expected calibration error on validation images of sources that it was trained on. "
             "A temperature above 1 makes answers less sure there than they could be, so that they "
             "are not too sure elsewhere.",
             "columns": ["source", "before", "after"],
@@ -128,7 +173,7 @@ def calibration_table(calibration: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
+def audit_tables(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The shortcut audit as a table; [] without one."""
     if not report:
         return []
@@ -138,13 +183,13 @@ def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
         *((text, classes.get(name), report["chance"]) for name, text in audit.CLASSES_FROM.items()),
         ("source from the model's features", sources.get("features"), sources.get("chance")),
         ("source from the true class alone", sources.get("class"), sources.get("chance")),
-        ("share of the activation map inside the lungs", inside, inside.get("uniform")),
+        ("share of the heatmap inside the lungs", inside, inside.get("uniform")),
     ]
     return [
         {
             "title": "Shortcut audit",
             "text": f"{report['dataset']}, {report['n']} images: balanced accuracy (and the share "
-            "of the map) with parts of the image taken away. A model that still scores without "
+            "of the heatmap) with parts of the image taken away. A model that still scores without "
             "the lungs has learned the frame. Where its answers there are nearly all of one class, "
             "only the logistic regression on its scores shows what it still knows.",
             "columns": ["", "value", "by chance"],
@@ -158,24 +203,24 @@ def audit_table(report: dict[str, Any]) -> list[dict[str, Any]]:
                 if figure and figure.get("value") is not None
             ],
         },
-        *_processed_table(report.get("processed") or {}, classes["whole_image"]),
+        *_corruptions_table(report.get("processed") or {}, classes["whole_image"]),
         *_frames_table(report.get("frames") or {}),
     ]
 
 
-def _processed_table(
+def _corruptions_table(
     processed: dict[str, dict[str, Any]], whole: dict[str, Any]
 ) -> list[dict[str, Any]]:
     if not processed:
         return []
     return [
         {
-            "title": "The same films, processed differently",
+            "title": "Corruptions",
             "text": "Balanced accuracy on the same images after changes that other equipment, "
-            "viewers and exports make, and the share then turned away as no chest radiograph. "
+            "viewers and exports make, and the share then found out of distribution. "
             "Nothing of the patient has changed: what is lost here was learned of the hospitals' "
             "processing.",
-            "columns": ["", "balanced accuracy", "turned away"],
+            "columns": ["", "balanced accuracy", "out of distribution"],
             "rows": [
                 ["as it is", with_interval(whole["value"], whole.get("interval")), "–"],
                 *(
@@ -196,9 +241,10 @@ def _frames_table(frames: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "title": "The same films, framed differently",
+            "title": "Frames",
             "text": "Share of the same images whose most probable class is another one when the "
-            "film shows more or less around the lungs, over all and at the sources where most are.",
+            "radiograph shows more or less around the lungs, over all and at the sources where "
+            "most are.",
             "columns": ["", "all", "most, and where"],
             "rows": [
                 [
@@ -220,7 +266,7 @@ def test_tables(block: dict[str, Any]) -> dict[str, Any]:
         "balanced_accuracy": "balanced accuracy (mean sensitivity)",
         "ece": "expected calibration error",
         "abstained": 'share answered with "not sure"',
-        "rejected": "share turned away as no chest radiograph",
+        "rejected": "share found out of distribution",
     }
     overall = [_row(label, block.get(key), intervals.get(key)) for key, label in names.items()]
     answered = block.get("answered") or {}

@@ -118,7 +118,7 @@ def write_release(model, folder, **config):
         "versions": {"keras": "3.15.1"},
     }
     release.write_json(folder / release.PROVENANCE, provenance)
-    card.render(folder).save(folder / release.CARD)
+    card.write(folder)
     return folder
 
 

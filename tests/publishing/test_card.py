@@ -56,7 +56,7 @@ def test_the_front_matter_says_what_the_hub_asks_for(published, text):
     assert data["library_name"] == "keras"
     assert data["pipeline_tag"] == "image-classification"
     assert data["metrics"] == ["accuracy", "recall", "roc_auc"]
-    assert data["widget"][0]["src"].endswith(f"/{published}/resolve/main/examples/drawn.png")
+    assert data["widget"][0]["src"].endswith(f"/{published}/resolve/v1.0.0/examples/drawn.png")
 
 
 def test_the_model_index_holds_the_figures_with_n_and_interval(release, published, text):
@@ -86,15 +86,14 @@ def test_datasets_on_the_hub_are_linked(release, tmp_path):
         "**Not a medical device.**",
         "Trained on drawn images",
         "of no use on radiographs",
-        "## How to load it",
-        "## Intended use, and what it is not for",
-        "## Data and its known faults",
-        "## How it was trained",
+        "At your hospital it is unknown",
+        "## Intended use",
         "## Limits",
-        "## Environmental cost",
+        "## Training",
+        "## Other ways to use it",
         "Training took 1.5 minutes",
         "## Changelog",
-        "## How to cite",
+        "## Contact and citation",
         "python train.py --data demo/data --out runs/demo",
         "A rule.",
     ],
@@ -126,34 +125,81 @@ def test_every_source_has_its_row_with_intervals(release, text):
         assert f"| {name} | {part['n']} | {figure} |" in text
 
 
-def test_hospitals_that_were_left_out_have_a_table_of_their_own(release, tmp_path):
+def test_a_source_that_was_left_out_has_a_row_of_its_own(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
     metrics = read_json(folder / METRICS)
     metrics["left_out_harbour"] = metrics["test"]["per_source"]["harbour"] | {"dataset": "harbour"}
     write_json(folder / METRICS, metrics | {"calibration": {"temperature": 1.3}})
-    text = card.render(folder, "org/name").content
-    (row,) = [line for line in text.splitlines() if line.startswith("| harbour | 30 | ")][1:]
-    assert "At hospitals that training left out" in text
-    assert row.count("|") == 12
+    rendered = card.render(folder, "org/name")
+    text = rendered.content[rendered.content.index("### Leave-one-source-out") :]
+    assert "| source left out | n | balanced accuracy | not sure | calibration error |" in text
+    assert "| harbour | 30 | " in text
     check_tables(text)
+    names = {result.dataset_name for result in rendered.data.eval_results}
+    assert names == {"demo", "harbour, leave-one-source-out"}
 
 
 def test_sources_left_out_in_turn_have_a_row_each_and_one_for_all(release, tmp_path):
     folder = copy_release(release, tmp_path / "release")
     metrics = read_json(folder / METRICS)
-    parts = dict.fromkeys(("harbour", "valley"), metrics["test"]["per_source"]["harbour"])
+    worst = metrics["test"]["per_source"]["harbour"] | {"balanced_accuracy": 0.25}
+    parts = {"harbour": worst, "valley": worst | {"balanced_accuracy": 0.5}}
     block = metrics["test"] | {"dataset": "in turn", "per_source": parts}
     block |= {"temperatures": {"harbour": 2.0, "valley": 3.0}}
     block |= {"noticed": {"harbour": 1.0, "valley": 0.985}}
     metrics["left_out"] = block | {"ece_before": {"harbour": 0.31, "valley": 0.29}}
     write_json(folder / METRICS, metrics)
     text = card.render(folder, "org/name").content
-    table = text[text.index("At hospitals that training left out") :]
+    assert "**0.25 to 0.50 at sources that training left out**" in text
+    table = text[text.index("### Leave-one-source-out") :]
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
-    assert names[1:4] == ["harbour", "valley", "in turn"]
+    assert names[1:4] == ["harbour", "valley", "all"]
     assert "0.310 (harbour), 0.290 (valley)" in table
     assert "noticed in 100% (harbour), 98.5% (valley) of 200 draws" in table
     check_tables(text)
+
+
+@pytest.mark.parametrize("versions", [0, 1, 12])
+def test_what_is_seen_at_once_is_short_and_begins_with_what_matters(text, release, versions):
+    history = [changelog.Entry(f"{n:064}", "2026-11-25", "Better.", f"1.{n}.0")
+               for n in reversed(range(versions))]  # fmt: skip
+    text = card.render(release, "org/name", history).content
+    body = text.split("---\n", 2)[2].strip()
+    seen = re.sub(r"<details>.*?</details>", "", body, flags=re.DOTALL)
+    assert "<details>" not in seen and len(seen.splitlines()) <= 150
+    order = ["Not a medical device", "Three probabilities", "Balanced accuracy is", "```python",
+             "## Intended use", "## Figures", "## Limits", "## Training"]  # fmt: skip
+    places = [seen.index(phrase) for phrase in order]
+    assert places == sorted(places)
+    assert seen.count("```python") == 1
+    if versions == 12:
+        assert "v1.11.0" in seen and "v1.0.0" in body and "v1.0.0" not in seen
+
+
+def test_code_of_a_version_is_pinned_to_it_and_hf_says_that_it_is_not(text):
+    before, unpinned = [], [block for block in card.code_blocks(text) if "v1.0.0" not in block]
+    (block,) = unpinned
+    assert 'load_model("hf://' in block
+    before = text[: text.index(block)].rstrip().splitlines()[-4:]
+    assert "takes what is on `main`" in " ".join(before)
+
+
+def test_the_card_says_which_page_is_for_whom(text, published):
+    assert f"| `python push_to_hub.py space --model-id {published} --repo-id ORG/SPACE` |" in text
+
+
+def test_the_front_matter_names_emissions_and_the_model_it_started_from(release, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    told = read_json(folder / PROVENANCE)
+    told["base_models"] = [{"repo_id": "org/base", "revision": "v1.0.0", "commit": "a" * 40}]
+    write_json(folder / PROVENANCE, told)
+    rendered = card.render(folder, "org/name")
+    data = rendered.data.to_dict()
+    assert data["base_model"] == ["org/base"]
+    assert data["co2_eq_emissions"]["emissions"] == 0.78  # 90 s at 65 W
+    assert "It started from [org/base](https://huggingface.co/org/base) at `v1.0.0`" in (
+        rendered.content
+    )
 
 
 def test_calibration_is_shown_per_source(release, tmp_path):
@@ -178,11 +224,9 @@ def test_a_shortcut_audit_has_its_table(release, tmp_path):
     write_json(folder / AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
     text = card.render(folder, "org/name").content
     assert "| class with the lungs blanked out | 0.500 (0.400 to 0.600) | 0.333 |" in text
-    assert "| class of the lungs, in the surroundings of another class | 0.500" in text
-    assert "class of those surroundings" not in text  # of audits before 2026-11-23
-    assert (
-        "| share of the activation map inside the lungs | 0.500 (0.400 to 0.600) | 0.250 |" in text
-    )
+    assert "| background swap: class of the lungs | 0.500" in text
+    assert "background swap: class of the background" not in text  # of audits before 2026-11-23
+    assert "| share of the heatmap inside the lungs | 0.500 (0.400 to 0.600) | 0.250 |" in text
     assert "| sharpened | 0.500 (0.400 to 0.600) | 0.020 |" in text
     assert "| a tenth less | 0.500 (0.400 to 0.600) | 0.250 (harbour) |" in text
     check_tables(text)
@@ -211,20 +255,6 @@ def test_the_card_names_the_origin_of_a_run_that_went_on(release, tmp_path):
     assert "went on from an earlier run: 16 epochs" in text
     assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
     assert "Training took 120.0 minutes" in text
-
-
-def test_the_card_counts_each_run_behind_a_mean_of_weights_once(release, tmp_path):
-    folder = copy_release(release, tmp_path / "release")
-    first = {"starting_weights": ["imagenet"], "epochs": 16, "seconds": 3600}
-    second = {"starting_weights": ["a"], "epochs": 14, "seconds": 1200, "continued_from": first}
-    third = {"starting_weights": ["b"], "epochs": 11, "seconds": 600, "continued_from": [second]}
-    mean = {"starting_weights": ["b", "c"], "epochs": 0, "continued_from": [second, third]}
-    write_json(folder / PROVENANCE, mean)
-    text = card.render(folder, "org/name").content
-    assert "Training took 90.0 minutes" in text
-    assert "It is the mean of 2 states of earlier runs" in text
-    assert text.index(": 16 epochs") < text.index("; 14 epochs") < text.index("; 11 epochs")
-    assert "EfficientNet-Lite0 (Google, Apache-2.0)" in text
 
 
 def test_runs_behind_a_release_are_kept_once_however_they_are_told():

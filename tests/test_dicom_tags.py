@@ -1,0 +1,253 @@
+"""Tags as archives, viewers and scanners really write them: each read as it is meant."""
+
+import io
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, MediaStorageDirectoryStorage
+
+from aihealth.dicom import HIDING, decode_dicom
+from aihealth.dicom_header import is_dicom
+from aihealth.dicom_tags import INVERSE, NO_PHOTOMETRIC
+from aihealth.errors import ImageError, NoImage
+from aihealth.images import decode, decode_with_warning
+from tests.helpers.image_files import RAMP, encode, make_dicom, shipped
+
+DEEP = RAMP.astype(np.uint16) * 20 + 200  # 12 bits
+PLAIN = decode(make_dicom(DEEP))
+
+
+def without(data, *names):
+    film = pydicom.dcmread(io.BytesIO(data))
+    for name in names:
+        del film[name]
+    file = io.BytesIO()
+    film.save_as(file)
+    return file.getvalue()
+
+
+def with_text(data, old, new):
+    """A file in which a value of the same length stands that pydicom would not write."""
+    assert len(old) == len(new) and data.count(old) == 1
+    return data.replace(old, new)
+
+
+# === Rescaling and windows ===
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": 0, "RescaleIntercept": 0},
+        {"RescaleSlope": 2},
+        {"RescaleIntercept": -1024},
+        {"WindowCenter": [None, None], "WindowWidth": [0, 0]},
+    ],
+)
+def test_rescaling_and_windows_that_say_nothing_count_as_absent(tags):
+    assert np.array_equal(decode(make_dicom(DEEP, **tags)), PLAIN)
+
+
+@pytest.mark.parametrize("text", [b"1000,50", b"abc    ", b"1e400  ", b"NaN    "])
+def test_a_slope_with_a_comma_or_that_is_no_number(text):
+    data = make_dicom(DEEP, RescaleSlope="1000.50", RescaleIntercept=0)
+    assert np.array_equal(decode(with_text(data, b"1000.50", text)), PLAIN)
+
+
+def test_a_window_with_a_decimal_comma_is_applied():
+    data = make_dicom(DEEP, WindowCenter="2000.5", WindowWidth="1000.0")
+    comma = with_text(with_text(data, b"2000.5", b"2000,5"), b"1000.0", b"1000,0")
+    assert np.array_equal(decode(comma), decode(data))
+    assert not np.array_equal(decode(comma), PLAIN)
+
+
+@pytest.mark.parametrize("function", ["", "linear", " LINEAR "])
+def test_an_empty_function_and_one_in_other_letters_is_linear(function):
+    window = {"WindowCenter": 2000, "WindowWidth": 1000}
+    meant = decode(make_dicom(DEEP, **window))
+    data = make_dicom(DEEP, **window, VOILUTFunction="SIGMOID ")
+    data = with_text(data, b"SIGMOID ", function.encode().ljust(8))
+    assert np.array_equal(decode(data), meant)
+
+
+def test_one_bad_window_does_not_discard_the_next():
+    good = decode(make_dicom(DEEP, WindowCenter=2000, WindowWidth=1000))
+    both = make_dicom(DEEP, WindowCenter=[2000, 2000], WindowWidth=[0, 1000])
+    assert np.array_equal(decode(both), good)
+
+
+def test_a_bad_table_does_not_discard_the_window():
+    good = decode(make_dicom(DEEP, WindowCenter=2000, WindowWidth=1000))
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [0, 0, 16], b""
+    data = make_dicom(DEEP, WindowCenter=2000, WindowWidth=1000, VOILUTSequence=[item])
+    assert np.array_equal(decode(data), good)
+
+
+def test_a_window_that_hides_nearly_all_is_left_out_and_the_reader_told():
+    film = decode_dicom(make_dicom(DEEP, WindowCenter=128, WindowWidth=256))
+    assert np.array_equal(film.pixels, PLAIN)
+    assert film.warning == HIDING
+
+
+# === What the pixels are ===
+
+
+def test_without_photometric_interpretation_black_is_taken_and_the_reader_told():
+    film = decode_dicom(without(make_dicom(DEEP), "PhotometricInterpretation"))
+    assert np.array_equal(film.pixels, PLAIN)
+    assert film.warning == NO_PHOTOMETRIC
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["SamplesPerPixel"],
+        ["SamplesPerPixel", "PhotometricInterpretation"],
+        ["PixelRepresentation"],
+        ["BitsStored"],
+        ["HighBit"],
+        ["BitsStored", "HighBit"],
+        ["BitsAllocated"],
+    ],
+)
+def test_tags_that_the_others_tell_may_be_missing(names):
+    assert np.array_equal(decode(without(make_dicom(DEEP), *names)), PLAIN)
+
+
+def test_colour_without_samples_or_planar_configuration():
+    colour = np.repeat(RAMP[..., None], 3, axis=2)
+    tags = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpretation": "RGB"}
+    data = make_dicom(RAMP, **tags, PixelData=colour.tobytes())
+    bare = without(data, "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation")
+    assert np.array_equal(decode(bare), decode(data))
+
+
+def test_values_in_the_upper_bits_are_read_from_there():
+    upper = make_dicom(DEEP << 4, BitsStored=12, HighBit=15)
+    assert np.array_equal(decode(upper), PLAIN)
+    lower = make_dicom(DEEP, BitsStored=12, HighBit=15)  # The tag is wrong, not the values.
+    assert np.array_equal(decode(lower), PLAIN)
+
+
+@pytest.mark.parametrize("rows", [0, None])
+def test_an_image_without_size_names_the_tag(rows):
+    with pytest.raises(ImageError, match="Rows"):
+        decode(make_dicom(DEEP, Rows=rows))
+
+
+def test_padding_written_with_the_other_sign_is_padding():
+    pixels = DEEP.astype(np.int16)
+    pixels[:, :10] = -2000
+    data = make_dicom(pixels, PixelPaddingValue=-2000)
+    data = with_text(data, b"SS\2\0\x30\xf8", b"US\2\0\x30\xf8")
+    film = decode(data)
+    assert (film[:, :10] == 0).all()
+    assert film[:, 10].max() == 0 and film[:, -1].max() == 255
+    unsigned = DEEP.copy()
+    unsigned[:, :10] = 65535
+    assert np.array_equal(decode(make_dicom(unsigned, PixelPaddingValue=65535)), film)
+
+
+def test_a_shape_that_contradicts_is_applied_and_said():
+    film = decode_dicom(make_dicom(DEEP, PresentationLUTShape="INVERSE"))
+    assert np.array_equal(film.pixels, 255 - PLAIN)
+    assert film.warning == INVERSE
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "told"),
+    [
+        ("399067008", "lateral", True),
+        ("399173006", "left lateral", True),
+        ("R-10232", "", True),
+        ("1", "Lateral", True),
+        ("399348003", "antero-posterior", False),
+        ("R-10214", "postero-anterior", False),
+    ],
+)
+def test_a_lateral_view_by_its_code(code, meaning, told):
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SCT", meaning
+    assert decode_dicom(make_dicom(DEEP, ViewCodeSequence=[item])).lateral == told
+
+
+# === Headers ===
+
+
+@pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_without_preamble_or_header(syntax):
+    data = make_dicom(DEEP, syntax, Modality="DX", Manufacturer="Nobody")
+    start = 132 + 12 + int.from_bytes(data[140:144], "little")
+    for file in (data[128:], data[132:], data[start:]):
+        assert is_dicom(file)
+        assert np.array_equal(decode(file), PLAIN)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_without_transfer_syntax(implicit):
+    syntax = ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+    data = make_dicom(DEEP, syntax)
+    element = b"\2\0\x10\0UI"
+    place = data.index(element)
+    length = 8 + int.from_bytes(data[place + 6 : place + 8], "little")
+    cut = data[:place] + data[place + length :]
+    group = int.from_bytes(cut[140:144], "little") - length
+    cut = cut[:140] + group.to_bytes(4, "little") + cut[144:]
+    assert np.array_equal(decode(cut), PLAIN)
+
+
+@pytest.mark.parametrize("data", [b"\x08\0" * 100, b"\0" * 200, b"hello " * 50, RAMP.tobytes()])
+def test_other_bytes_are_no_dicom(data):
+    assert not is_dicom(data)
+
+
+# === Cut files, and files without an image ===
+
+
+def compressed():
+    from PIL import Image
+
+    frame = encode(Image.fromarray(RAMP), "JPEG2000", irreversible=False, no_jp2=True)
+    return make_dicom(RAMP, JPEG2000Lossless, PixelData=encapsulate([frame]))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+@pytest.mark.parametrize("make", [lambda: make_dicom(DEEP), compressed])
+def test_a_file_of_which_a_part_arrived_is_called_cut_short(make, share):
+    data = make()
+    start = data.index(b"\xe0\x7f\x10\0") + 12
+    with pytest.raises(ImageError, match="cut short"):
+        decode(data[: start + int((len(data) - start - 12) * share)])
+
+
+def test_only_the_delimiter_at_the_end_may_be_missing():
+    data = compressed()
+    assert np.array_equal(decode(data[:-8]), decode(data))
+
+
+@pytest.mark.parametrize("name", ["test-SR", "rtplan", "reportsi", "waveform_ecg"])
+def test_files_that_hold_no_image_by_nature(name):
+    with pytest.raises(NoImage):
+        decode(shipped(name))
+
+
+def test_a_directory_holds_no_image():
+    film = pydicom.dcmread(io.BytesIO(make_dicom(RAMP)))
+    del film.PixelData, film.Rows, film.Columns
+    film.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    film.DirectoryRecordSequence = []
+    file = io.BytesIO()
+    film.save_as(file)
+    with pytest.raises(NoImage):
+        decode(file.getvalue())
+
+
+def test_an_encoding_that_cannot_be_read_is_named():
+    data = make_dicom(RAMP, pydicom.uid.HTJ2KLossless, PixelData=encapsulate([b"\xff\x4f" * 50]))
+    with pytest.raises(ImageError, match=r"High-Throughput JPEG 2000.*save it uncompressed"):
+        decode_with_warning(data)
