@@ -7,8 +7,6 @@ without this package, on every backend.
 
 Models that end in `features` -> global average pooling -> `probabilities` have exact class
 activation maps. The layers named `stage*` give the features of the out-of-distribution score.
-A network is trained on one image at a time; what is released sees each from both sides, see
-`both_sides`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +22,9 @@ FEATURES = "features"
 PROBABILITIES = "probabilities"
 GREYSCALE = "greyscale"
 STAGE = "stage"
-MIRROR = "mirror"
 # Beginnings of the names of layers that `aihealth.modeling.framing` puts before a network.
 LOCALISER, FRAME = "localiser", "frame"
+NOT_OF_THE_NETWORK = (LOCALISER, FRAME, "mirror")
 
 # ITU-R BT.601-7: luma of red, green and blue, as PIL's convert("L").
 LUMA = (0.299, 0.587, 0.114)
@@ -229,98 +227,61 @@ def build(
     return model
 
 
-# === An image and its mirror image ===
+# === Copies and weights ===
 
 
-def both_sides(model: keras.Model) -> keras.Model:
-    """The same network looking at an image and at its mirror image: the mean of both answers.
-
-    The layers between greyscale and `features` are used twice, with the same weights. `features` is
-    the mean of both sides' activations, mirrored back where they lie: so are the class activation
-    maps, and the logits. The features of the `stage*` layers are of the image as it is. One flat
-    model still: a nested one would run its batch normalisation as in training when it is called.
+def in_single_precision(model: keras.Model) -> keras.Model:
+    """The same network, whatever precision it was trained in.
 
     Args:
-        model: as `build` makes it, trained in any precision; stays as it is.
+        model: as `build` makes it; stays as it is.
 
     Returns:
-        A model of new layers of the same names in single precision, which may train or not as
-        before, with copies of the weights, and no optimizer. It has one side where `model` has no
-        class activation maps. `model` itself where it looks at both sides already.
+        A model of new layers of the same names, which may train or not as before, with copies of
+        the weights, and no optimizer.
     """
-    if looks_at_both_sides(model):
-        return model
-    has_two = {GREYSCALE, FEATURES} <= {layer.name for layer in model.layers}
     (inputs,) = (layers.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs)
-    image, mirrored = {inputs.name: inputs}, {}  # name of a layer: what it gives
-    for name, _, origins in calls(model):
-        old = model.get_layer(name)
-        here = [image[origin] for origin, _ in origins]
-        there = [mirrored.get(origin, image[origin]) for origin, _ in origins]
-        twice = any(origin in mirrored for origin, _ in origins)
-        if has_two and name == FEATURES:
-            back = mirror(*there, name=f"{MIRROR}_back")
-            image[name] = layers.Average(name=name, dtype="float32")([*here, back])
-            continue
-        layer = type(old).from_config(old.get_config() | {"dtype": "float32"})
-        image[name] = layer(here if len(here) > 1 else here[0])
-        if has_two and name == GREYSCALE:
-            mirrored[name] = mirror(image[name], name=MIRROR)
-        elif twice and name.startswith(STAGE) and isinstance(layer, layers.Identity):
-            (mirrored[name],) = there  # Used once: the tap of one side.
-        elif twice:
-            mirrored[name] = layer(there if len(there) > 1 else there[0])
-    made = keras.Model(inputs, image[PROBABILITIES], name=model.name)
+    outputs = apply_again(model, {(inputs.name, 0): inputs})
+    made = keras.Model(inputs, outputs, name=model.name)
     copy_weights(model, made)
     return made
 
 
-def looks_at_both_sides(model: keras.Model) -> bool:
-    """Whether a model answers for an image and its mirror image together."""
-    return any(map(_mirrors, model.layers))
+def apply_again(
+    model: keras.Model, tensors: dict[tuple[str, int], keras.KerasTensor]
+) -> keras.KerasTensor:
+    """Let new layers, like those of a flat model, follow given tensors.
 
+    Args:
+        model: its layers are not used themselves, nor their weights.
+        tensors: what calls of the model's layers give, by name and number of the call; what is
+            needed of the others is made.
 
-def mirror(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Left and right exchanged, of finite `(n, h, w, c)`.
-
-    By fixed matrices of zeros and ones, as no layer of Keras reverses an axis: one reverses the
-    order of strips of equal width, at most 32, one the columns in each.
+    Returns:
+        What the model's last layer gives.
     """
-    height, width, channels = x.shape[1:]
-    strip = max(number for number in range(1, 33) if width % number == 0)
-    if strip == width:
-        return _reverse(x, name)
-
-    def shaped(x: keras.KerasTensor, shape: tuple[int, ...], part: str) -> keras.KerasTensor:
-        return layers.Reshape(shape, name=f"{name}_{part}", dtype="float32")(x)
-
-    strips = shaped(x, (height, width // strip, strip * channels), "strips")
-    ordered = _reverse(strips, f"{name}_order")
-    columns = shaped(ordered, (height * width // strip, strip, channels), "columns")
-    return shaped(_reverse(columns, f"{name}_strip"), (height, width, channels), "whole")
-
-
-def _reverse(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    width = x.shape[2]
-    layer = layers.EinsumDense(
-        "nhwc,wv->nhvc", x.shape[1:], trainable=False, name=name, dtype="float32"
-    )
-    reversed_ = layer(x)
-    layer.set_weights([np.eye(width, dtype="float32")[::-1]])
-    return reversed_
+    tensors, made = dict(tensors), {}
+    for name, call, origins in calls(model):
+        if (name, call) in tensors:
+            continue
+        if name not in made:
+            old = model.get_layer(name)
+            made[name] = type(old).from_config(old.get_config() | {"dtype": "float32"})
+        taken = [tensors[origin] for origin in origins]
+        tensors[name, call] = made[name](taken if len(taken) > 1 else taken[0])
+    return tensors[PROBABILITIES, 0]
 
 
 def count_params(model: keras.Model) -> int:
-    """Numbers in the weights; the matrices that mirror or crop are none of them."""
-    fixed = (MIRROR, FRAME)
-    return sum(layer.count_params() for layer in model.layers if not layer.name.startswith(fixed))
+    """Numbers in the weights; the matrices that crop are none of them."""
+    return sum(layer.count_params() for layer in model.layers if not layer.name.startswith(FRAME))
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of a network to another one of the same layers, of one side or both.
+    """Copy the weights of a network to another one of the same layers.
 
     Layers belong together by name, or, as Keras makes some names up, by their order. What frames
-    an image is no part of the network.
+    an image is no part of the network, nor is what mirrored it in older releases.
 
     Raises:
         ValueError: the networks differ.
@@ -329,7 +290,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         {
             layer.name: layer
             for layer in model.layers
-            if layer.weights and not layer.name.startswith((MIRROR, FRAME, LOCALISER))
+            if layer.weights and not layer.name.startswith(NOT_OF_THE_NETWORK)
         }
         for model in (source, target)
     )
@@ -337,10 +298,6 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         targets = {name: targets[name] for name in sources}
     for one, other in zip(sources.values(), targets.values(), strict=True):
         other.set_weights(one.get_weights())
-
-
-def _mirrors(layer: keras.layers.Layer) -> bool:
-    return layer.name.startswith(MIRROR)
 
 
 def calls(model: keras.Model) -> list[tuple[str, int, list[tuple[str, int]]]]:

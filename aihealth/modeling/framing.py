@@ -114,8 +114,7 @@ def framed(network: keras.Model, finder: keras.Model, side: int) -> keras.Model:
     """A network that looks at the frame of an image instead of the whole.
 
     Args:
-        network: as `architectures.build` or `both_sides` makes it, trained on frames; stays as it
-            is.
+        network: as `architectures.build` makes it, trained on frames; stays as it is.
         finder: as `build_localiser` makes it.
         side: of the new model's input, pixels.
 
@@ -125,16 +124,8 @@ def framed(network: keras.Model, finder: keras.Model, side: int) -> keras.Model:
     inputs = layers.Input((side, side, 3), name="image")
     grey = architectures.greyscale(inputs)
     cut = crop(grey, localiser(grey), network.input_shape[1])
-    made, outputs = {}, {(architectures.GREYSCALE, 0): cut}
-    for name, call, origins in architectures.calls(network):
-        if name == architectures.GREYSCALE:
-            continue
-        if name not in made:  # A network that looks at both sides uses its layers twice.
-            old = network.get_layer(name)
-            made[name] = type(old).from_config(old.get_config() | {"dtype": "float32"})
-        taken = [outputs[origin] for origin in origins]
-        outputs[name, call] = made[name](taken if len(taken) > 1 else taken[0])
-    whole = keras.Model(inputs, outputs[architectures.PROBABILITIES, 0], name=network.name)
+    outputs = architectures.apply_again(network, {(architectures.GREYSCALE, 0): cut})
+    whole = keras.Model(inputs, outputs, name=network.name)
     for source in (network, finder):
         for layer in source.layers:
             if layer.weights and layer.name != architectures.GREYSCALE:

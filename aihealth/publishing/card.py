@@ -137,7 +137,6 @@ def _context(
         "arch": config.arch,
         "input_size": config.input_size,
         "parameters": _thousands(provenance.get("parameters")),
-        "both_sides": provenance.get("both_sides", False),
         "framed": provenance.get("framed", False),
         "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
         "tables": [

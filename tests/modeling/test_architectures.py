@@ -40,7 +40,7 @@ def films():
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    model = architectures.both_sides(shaken("compact"))
+    model = shaken("compact")
     export.round_weights(model)
     export.export_model(model, folder)
     release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(folder)
@@ -69,7 +69,7 @@ def test_the_baseline_is_the_original_layer_for_layer():
 
 @pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
 def test_networks_are_flat_so_that_calling_them_is_inference(arch):
-    model = architectures.both_sides(architectures.build(arch, 96, 3))
+    model = architectures.build(arch, 96, 3)
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
 
 
@@ -94,56 +94,17 @@ def test_freezing_keeps_the_first_blocks():
     assert "block3" not in fixed
 
 
-# === An image and its mirror image ===
+# === Copies ===
 
 
-# 74 has prime factors only below and above the widest matrix, 37 none, 64 two of 32.
-@pytest.mark.parametrize("width", [10, 37, 64, 74, 160])
-def test_mirroring_is_exact_whatever_the_width(width):
-    inputs = keras.layers.Input((3, width, 2))
-    model = keras.Model(inputs, architectures.mirror(inputs, name="mirror"))
-    x = np.random.default_rng(0).normal(size=(2, 3, width, 2)).astype("float32")
-    np.testing.assert_array_equal(model.predict(x, verbose=0), x[:, :, ::-1])
-
-
-@pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
-def test_both_sides_give_the_mean_of_the_logits_of_an_image_and_its_mirror_image(arch, films):
+@pytest.mark.parametrize("arch", ["compact", "baseline"])
+def test_a_copy_shares_nothing_with_the_network(films, arch):
     one = shaken(arch)
-    both = architectures.both_sides(one)
-    sides = [np.log(one.predict(x, verbose=0)) for x in (rgb(films), rgb(films)[:, :, ::-1])]
-    assert np.abs(sides[0] - sides[1]).max() > 1e-3, "the sides must not look alike"
-    expected = np.exp(sum(sides) / 2)
-    expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(both.predict(rgb(films), verbose=0), expected, atol=1e-5)
-    mirrored = both.predict(rgb(films)[:, :, ::-1], verbose=0)
-    np.testing.assert_allclose(mirrored, expected, atol=1e-5)
-
-
-def test_both_sides_of_a_map_lie_where_the_image_has_them(films):
-    both = architectures.both_sides(shaken("compact"))
-    maps = keras.Model(both.inputs, both.get_layer(architectures.FEATURES).output)
-    as_it_is, mirrored = (maps.predict(x, verbose=0) for x in (rgb(films), rgb(films)[:, :, ::-1]))
-    np.testing.assert_allclose(as_it_is, mirrored[:, :, ::-1], atol=1e-5)
-    assert np.abs(as_it_is - mirrored).max() > 1e-3
-
-
-def test_both_sides_share_their_weights_and_are_not_doubled_again():
-    one = architectures.build("compact", SIZE, 3)
-    both = architectures.both_sides(one)
-    assert 0 < both.count_params() - one.count_params() < 5_000  # the matrices that mirror
-    assert architectures.looks_at_both_sides(both) and not architectures.looks_at_both_sides(one)
-    assert architectures.both_sides(both) is both
-    assert architectures.trunk_depth_layers(both) == architectures.trunk_depth_layers(one)
-    assert architectures.count_params(both) == architectures.count_params(one) == one.count_params()
-
-
-def test_a_network_without_maps_keeps_its_one_side_and_is_copied(films):
-    one = architectures.build("baseline", SIZE, 3)
     one.compile(optimizer="adam", loss="mse")
-    copy = architectures.both_sides(one)
-    assert getattr(copy, "optimizer", None) is None and not architectures.looks_at_both_sides(copy)
+    copy = architectures.in_single_precision(one)
+    assert getattr(copy, "optimizer", None) is None
     expected = one.predict(rgb(films), verbose=0)
-    np.testing.assert_allclose(copy.predict(rgb(films), verbose=0), expected, atol=1e-6)
+    np.testing.assert_allclose(copy.predict(rgb(films), verbose=0), expected, atol=1e-5)
     export.scale_logits(copy, 2.0)
     np.testing.assert_array_equal(one.predict(rgb(films), verbose=0), expected)
 
@@ -153,39 +114,31 @@ def test_what_was_trained_in_half_precision_is_released_in_single(films, tmp_pat
     try:
         one = shaken("compact")
         architectures.freeze(one, 3)
-        both = architectures.both_sides(one)
+        copy = architectures.in_single_precision(one)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert {layer.dtype_policy.name for layer in both.layers[1:]} == {"float32"}
-    frozen = [[layer.name for layer in m.layers if not layer.trainable] for m in (one, both)]
-    assert frozen[0] == [name for name in frozen[1] if not name.startswith(architectures.MIRROR)]
-    export.round_weights(both)
-    export.save_litert(both, tmp_path / release.LITERT)
+    assert {layer.dtype_policy.name for layer in copy.layers[1:]} == {"float32"}
+    frozen, kept = ([layer.name for layer in m.layers if not layer.trainable] for m in (one, copy))
+    assert frozen == kept
+    export.round_weights(copy)
+    export.save_litert(copy, tmp_path / release.LITERT)
     release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(tmp_path)
     served = [list(a.probabilities.values()) for a in Classifier(tmp_path).predict_batch(films)]
-    np.testing.assert_allclose(served, both.predict(rgb(films), verbose=0), atol=1e-3)
+    np.testing.assert_allclose(served, copy.predict(rgb(films), verbose=0), atol=1e-3)
 
 
-def test_a_layer_that_does_something_is_used_for_both_sides_whatever_its_name(films):
+def test_calls_come_after_what_they_take_and_a_layer_may_be_called_twice(films):
     inputs = keras.layers.Input((SIZE, SIZE, 3), name="image")
-    x = keras.layers.Conv2D(4, 5, strides=4, activation="relu", name="stage1")(
-        architectures.greyscale(inputs)
-    )
-    x = keras.layers.Identity(name=architectures.FEATURES)(x)
-    one = keras.Model(inputs, architectures.head(x, 3, 0.0))
-    both, logits = architectures.both_sides(one), lambda x: np.log(one.predict(x, verbose=0))
-    mean = (logits(rgb(films)) + logits(rgb(films)[:, :, ::-1])) / 2
-    expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(both.predict(rgb(films), verbose=0), expected, atol=1e-5)
-
-
-def test_calls_come_after_what_they_take():
-    both = architectures.both_sides(architectures.build("compact", SIZE, 3))
+    twice = keras.layers.Conv2D(3, 3, padding="same", name="twice")
+    x = keras.layers.GlobalAveragePooling2D()(twice(twice(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(3, name=architectures.PROBABILITIES)(x))
     seen = {("image", 0)}
-    for name, number, origins in architectures.calls(both):
+    for name, number, origins in architectures.calls(model):
         assert origins and seen.issuperset(origins)
         seen.add((name, number))
-    assert ("stem_conv", 1) in seen and ("dropout", 1) not in seen
+    assert ("twice", 1) in seen
+    copy = architectures.in_single_precision(model)
+    np.testing.assert_allclose(copy(rgb(films)), model(rgb(films)), atol=1e-3, rtol=1e-4)
 
 
 # === Layouts ===
@@ -225,7 +178,7 @@ def test_the_saved_model_is_revived_by_the_previous_generation_of_keras(exported
 
 @pytest.mark.parametrize("arch", ["MobileNetV2", "baseline"])
 def test_other_networks_have_a_twin_of_the_previous_generation_too(arch, films):
-    model = architectures.both_sides(shaken(arch))
+    model = shaken(arch)
     twin = export.to_tf_keras(model)
     expected = model(rgb(films)).numpy()
     assert expected.std(axis=0).max() > 1e-3, "the images must not all get the same answer"
@@ -335,7 +288,7 @@ def test_code_in_a_pytorch_file_is_refused(tmp_path):
 
 def test_the_weights_of_a_release_start_without_their_temperature(tmp_path):
     network = architectures.build("compact", 32, 3)
-    released = architectures.both_sides(network)
+    released = architectures.in_single_precision(network)
     export.scale_logits(released, 2.0)
     export.save_keras(released, tmp_path)
     path = tmp_path / "model.weights.h5"
@@ -357,11 +310,9 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
-@pytest.mark.parametrize("sides", [lambda model: model, architectures.both_sides])
-def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films, name, sides):
+def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films, name):
     model, path = shaken("compact"), tmp_path / name
-    saved = sides(model)
-    saved.save(path) if name.endswith(".keras") else saved.save_weights(path)
+    model.save(path) if name.endswith(".keras") else model.save_weights(path)
     again = architectures.build("compact", SIZE, 3, str(path))
     np.testing.assert_allclose(again(rgb(films)), model(rgb(films)), atol=1e-6)
 

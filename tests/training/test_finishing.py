@@ -76,7 +76,7 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
     sources, groups = np.full(6, "harbour"), np.arange(6).astype(str)
     images = data.Images(pixels, np.arange(6) % 3, list(CLASSES), sources, groups)
     x = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
-    model, given = architectures.both_sides(lively_model(x)), []
+    model, given = lively_model(x), []
     fit = FeatureDistance.fit
 
     def watched(features, cells):

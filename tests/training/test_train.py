@@ -151,13 +151,6 @@ def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared
     assert set(block["per_source"]) == {"harbour", "hillside", "north"}
 
 
-def test_a_release_looks_at_both_sides_of_an_image_and_says_so(trained):
-    folder = trained[0] / "release"
-    assert architectures.looks_at_both_sides(from_pretrained_keras(str(folder)))
-    assert json.loads((folder / release.PROVENANCE).read_text())["both_sides"]
-    assert "and its mirror image" in (folder / release.CARD).read_text()
-
-
 def test_a_finished_run_is_not_overwritten(trained, prepared):
     out, _ = trained
     again = train("--data", prepared, "--out", out)
@@ -381,7 +374,7 @@ def test_a_framed_network_trains_with_extra_films_and_doubt_and_frames_in_the_re
     assert framing.is_framed(from_pretrained_keras(folder))
     assert ReleaseConfig.load(folder).input_size == framing.IMAGE_SIDE
     known = json.loads((folder / release.PROVENANCE).read_text())
-    assert known["framed"] and known["both_sides"]
+    assert known["framed"]
     film = next((prepared / "test").rglob("*.png"))
     side = framing.MAP_SIDE
     assert Classifier(folder).predict(film).heatmaps.shape == (3, side, side)
