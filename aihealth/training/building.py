@@ -97,10 +97,12 @@ def released_model(run: Run) -> tuple[keras.Model, augmentation.Augmentation]:
     name, size = settings.augment, settings.size
     if settings.localiser:
         finder, size = framing.load_localiser(settings.localiser), framing.IMAGE_SIDE
-        model = framing.framed(model, finder, size)
+        model = framing.framed(model, finder, size)  # a copy in single precision too
         name = "mixed" if name == "framed" else name
+    else:
+        model = graph.in_single_precision(model)
     augment, _ = augmentation.by_name(name, size, settings.background_swap)
-    return graph.in_single_precision(model), augment
+    return model, augment
 
 
 def serving_splits(run: Run, size: int) -> dict[str, Images]:
