@@ -1,0 +1,78 @@
+"""The same seed gives the same weights, to the bit, however often the run was interrupted."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.__main__ import main as data_prep
+from data_prep.demo import make_demo
+
+ROOT = Path(__file__).resolve().parents[2]
+# All that draws at random: both halves of the augmentation, swaps, dropout, the average.
+OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "6", "--epochs", "3", "--seed", "5",
+           "--save-every", "2", "--average", "0.9")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    make_demo(root / "drawn", 24, 0)
+    data_prep(["prepare", str(root / "drawn"), "--out", str(root / "ready")])
+    return root / "ready"
+
+
+def start(data, out, *more):
+    """Training alone: no release."""
+    words = ["-m", "tests.helpers.cluster_member", out, "--data", data, "--out", out, *OPTIONS]
+    return subprocess.Popen([sys.executable, *map(str, (*words, *more))], cwd=ROOT)
+
+
+def weights(out):
+    with np.load(f"{out}-0.npz") as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def saved(out):
+    """When the checkpoint was written, or None."""
+    try:
+        return (out / "checkpoint" / "state.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_several_moments_ends_with_the_weights_of_one_that_was_not(
+    prepared, tmp_path
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert start(prepared, whole).wait() == 0
+    kills = 0
+    while True:
+        seen = saved(broken)
+        process = start(prepared, broken, *(["--resume"] if seen else []))
+        while process.poll() is None and kills < 4 and saved(broken) in (None, seen):
+            time.sleep(0.01)
+        time.sleep(0.07 * kills)  # not always right after a checkpoint
+        if process.poll() is None and kills < 4:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert kills >= 2
+    for one, other in zip(weights(whole), weights(broken), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_another_seed_gives_other_weights(prepared, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    short = ("--epochs", "1", "--steps", "2")
+    processes = [start(prepared, first, *short), start(prepared, second, *short, "--seed", "6")]
+    assert [process.wait() for process in processes] == [0, 0]
+    pairs = zip(weights(first), weights(second), strict=True)
+    assert any(not np.array_equal(one, other) for one, other in pairs)
