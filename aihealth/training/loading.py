@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from aihealth.data import prepared, streaming
+from aihealth.data import plain, prepared, streaming
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import framing
@@ -54,7 +54,7 @@ def load_data(settings: Settings) -> Data:
     loaded = splits["train"].pixels.shape[1]
     data = Data(
         splits,
-        prepared.folder_pixels(settings.neither, loaded),
+        plain.folder_pixels(settings.neither, loaded),
         counts,
         [prepared.fingerprint(root) for root in settings.data],
     )
@@ -70,7 +70,7 @@ def _load_splits(settings: Settings) -> dict[str, Images]:
     splits = prepared.load(settings.data, *sides, leave_out=settings.leave_out)
     known = splits["train"]
     extra = [
-        prepared.class_folders(root, known.classes, known.pixels.shape[1])
+        plain.class_folders(root, known.classes, known.pixels.shape[1])
         for root in settings.train_only
     ]
     splits["train"] = prepared.join([known, *extra])

@@ -8,28 +8,14 @@ import pytest
 from aihealth.errors import UserError
 from aihealth.evaluation import held_out
 from aihealth.evaluation.calibration import choose_abstention
+from tests.helpers.predictions import predictions
 from tests.helpers.releases import damaged
 
 CLASSES = np.array(["Covid", "Normal", "Pneumonia"])
 
 
-def answers(sharpness, n=400, sources=("harbour", "valley"), seed=0):
-    """Answers that are right in 70 of 100 images, and as sure as `sharpness` says."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, n)
-    called = np.where(rng.random(n) < 0.7, labels, (labels + 1) % 3)
-    return held_out.Predictions(
-        sharpness * np.eye(3)[called] + rng.normal(0, 0.1, (n, 3)),
-        labels,
-        np.array(sources)[np.arange(n) % len(sources)],
-        np.arange(n).astype(str),
-        np.zeros(n, bool),
-        CLASSES,
-    )
-
-
 def test_answers_that_are_too_sure_are_cooled_and_reported_before_and_after():
-    block = held_out.measure(answers(sharpness=8.0))
+    block = held_out.measure(predictions(sharpness=8.0))
     for source, part in block["per_source"].items():
         assert block["temperatures"][source] > 2
         assert block["ece_before"][source] > 0.2
@@ -37,11 +23,11 @@ def test_answers_that_are_too_sure_are_cooled_and_reported_before_and_after():
 
 
 def test_answers_that_are_too_unsure_are_left_as_they_are():
-    assert held_out.temperature(None, answers(sharpness=0.5)) == 1.0
+    assert held_out.temperature(None, predictions(sharpness=0.5)) == 1.0
 
 
 def test_a_source_is_not_calibrated_on_itself():
-    sure, unsure = answers(8.0, sources=("harbour",)), answers(1.5, sources=("valley",))
+    sure, unsure = predictions(8.0, sources=("harbour",)), predictions(1.5, sources=("valley",))
     block = held_out.measure(held_out.Predictions.join([sure, unsure]))
     assert block["temperatures"]["harbour"] == round(held_out.temperature(None, unsure), 3)
     assert block["temperatures"]["valley"] == round(held_out.temperature(None, sure), 3)
@@ -71,7 +57,7 @@ def test_not_sure_reaches_the_target_where_confidence_ranks_the_answers():
 
 
 def test_a_target_that_no_threshold_reaches_is_not_said_to_be_reached():
-    blind = answers(sharpness=0.0, n=300)  # what is sure is right no more often
+    blind = predictions(sharpness=0.0, n=300)  # what is sure is right no more often
     _, rule = held_out.abstention(None, blind, 1.0)
     confidence = blind.probabilities().max(1)
     right = blind.probabilities().argmax(1) == blind.labels
@@ -82,14 +68,14 @@ def test_a_target_that_no_threshold_reaches_is_not_said_to_be_reached():
 
 
 def test_what_is_turned_away_is_not_counted_as_not_sure():
-    found = dataclasses.replace(answers(2.0), rejected=np.ones(400, bool))
+    found = dataclasses.replace(predictions(2.0), rejected=np.ones(400, bool))
     block = held_out.measure(found)
     assert block["rejected"] == 1 and block["abstained"] == 0
 
 
 def test_a_fold_has_the_rules_that_its_model_would_be_released_with():
-    harbour, valley = answers(8.0, sources=("harbour",)), answers(4.0, sources=("valley",))
-    known = answers(2.0, n=90, sources=("a", "b"), seed=1)
+    harbour, valley = predictions(8.0, sources=("harbour",)), predictions(4.0, sources=("valley",))
+    known = predictions(2.0, n=90, sources=("a", "b"), seed=1)
     found = held_out.with_rules(held_out.Predictions.join([harbour, valley]), {"harbour": known})
     here = found.sources == "harbour"
     (temperature,) = set(found.temperatures[here])
@@ -106,18 +92,18 @@ def test_a_fold_has_the_rules_that_its_model_would_be_released_with():
 
 def test_how_often_a_source_is_noticed_is_kept(tmp_path):
     parts = [
-        dataclasses.replace(answers(4.0, sources=(source,)), noticed=np.full(400, share))
+        dataclasses.replace(predictions(4.0, sources=(source,)), noticed=np.full(400, share))
         for source, share in (("harbour", 0.985), ("valley", 0.4))
     ]
     held_out.with_rules(held_out.Predictions.join(parts), {}).save(tmp_path / "answers.npz")
     block = held_out.measure(held_out.Predictions.load(tmp_path / "answers.npz"))
     assert block["noticed"] == {"harbour": 0.985, "valley": 0.4}
-    one_knows = held_out.Predictions.join([parts[0], answers(4.0, sources=("valley",))])
+    one_knows = held_out.Predictions.join([parts[0], predictions(4.0, sources=("valley",))])
     assert one_knows.noticed is None and held_out.measure(one_knows)["noticed"] == {}
 
 
 def test_saved_answers_are_read_back(tmp_path):
-    made = answers(2.0)
+    made = predictions(2.0)
     made.save(tmp_path / held_out.PREDICTIONS)
     read = held_out.Predictions.load(tmp_path / held_out.PREDICTIONS)
     np.testing.assert_array_equal(read.logits, made.logits)
@@ -128,8 +114,8 @@ def test_saved_answers_are_read_back(tmp_path):
 
 
 def test_answers_know_the_recipes_that_they_come_from(tmp_path):
-    short, long = (dataclasses.replace(answers(2.0), recipe=text) for text in ("short", "long"))
-    joined = held_out.Predictions.join([short, long, short, answers(2.0)])
+    short, long = (dataclasses.replace(predictions(2.0), recipe=text) for text in ("short", "long"))
+    joined = held_out.Predictions.join([short, long, short, predictions(2.0)])
     joined.subset(joined.labels == 0).save(tmp_path / held_out.PREDICTIONS)
     read = held_out.Predictions.load(tmp_path / held_out.PREDICTIONS)
     assert read.recipe == "long; short"
@@ -137,7 +123,7 @@ def test_answers_know_the_recipes_that_they_come_from(tmp_path):
 
 
 def test_files_from_before_recipes_were_kept_are_read(tmp_path):
-    fields = dataclasses.asdict(answers(2.0))
+    fields = dataclasses.asdict(predictions(2.0))
     fields = {name: fields[name] for name in (*held_out.ROWS, "classes")}
     np.savez(tmp_path / "old.npz", **fields)
     assert held_out.Predictions.load(tmp_path / "old.npz").recipe == ""
@@ -154,7 +140,7 @@ def test_a_file_of_answers_that_cannot_be_read_is_named(tmp_path, content):
 
 def test_a_damaged_file_of_answers_is_named_too(tmp_path):
     path = tmp_path / "mine.npz"
-    answers(2.0).save(path)
+    predictions(2.0).save(path)
     refused = 0
     for data in damaged(path.read_bytes()):
         path.write_bytes(data)

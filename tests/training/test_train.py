@@ -305,7 +305,7 @@ def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
 def test_leaving_out_a_source_keeps_it_out_of_training():
     splits = {"train": some_images(), "validation": some_images(), "test": some_images()}
     with pytest.raises(UserError, match="a class has no images without it"):
-        data._leave_out(splits, "b")
+        data._leave_out(splits, "b", {})
 
 
 def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
@@ -314,7 +314,7 @@ def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
     images.labels[60:63] = 2
     twin = images.subset(np.arange(100))
     twin.groups[:3] = images.groups[96:99]  # the same patients, in another split, at source a
-    splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b")
+    splits = data._leave_out({"train": twin, "validation": images, "test": images}, "b", {})
     assert len(splits["train"]) == 87 and len(splits["validation"]) == 90
     assert len(splits["left_out"]) == 30 and len(set(splits["left_out"].groups)) == 10
 
