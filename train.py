@@ -21,6 +21,7 @@ processes or machines train together with KERAS_BACKEND=jax: docs/scale.md says 
 """
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,8 @@ RECIPES = {
     },
 }
 
+TRIM = 0.1  # of `aihealth.modeling.framing.frame_images`, for training images
+
 
 def main() -> None:
     """Load, build, train, release."""
@@ -87,7 +90,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     from aihealth.data import provenance as lineage
     from aihealth.data import streaming
     from aihealth.evaluation import leave_one_source_out as loso
-    from aihealth.modeling import architectures, export
+    from aihealth.modeling import architectures, export, framing, networks
     from aihealth.training import augmentation, batches, checkpoint
 
     answers = args.left_out_answers
@@ -105,13 +108,28 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     # === Data ===
     change, margin = augmentation.by_name(args.augment, args.size, args.exchange)
     train_size = round(args.size * margin)
+    finder = framing.load_localiser(args.localiser) if args.localiser else None
     if args.stream:
         splits = streaming.load(args.data, args.size, args.hold, args.seed)
         counts = streaming.count(args.data)
         images, sources = sum(counts.values()), {source for _, source in counts}
     else:
-        splits = data.load(args.data, args.size, train_size, leave_out=args.leave_out)
+        sides = (framing.IMAGE_SIDE, None) if finder else (args.size, train_size)
+        splits = data.load(args.data, *sides, leave_out=args.leave_out)
+        if args.train_only:
+            known, side = splits["train"], sides[1] or sides[0]
+            extra = [data.class_folders(root, known.classes, side) for root in args.train_only]
+            splits["train"] = data.join([known, *extra])
         images, sources = len(splits["train"]), set(splits["train"].sources)
+    neither = data.folder_pixels(args.neither, splits["train"].pixels.shape[1])
+    if finder:
+        neither = framing.frame_images(finder, neither, train_size, TRIM, args.seed)
+        train_frames = framing.frame_images(
+            finder, splits["train"].pixels, train_size, TRIM, args.seed
+        )
+        splits["train"] = dataclasses.replace(splits["train"], pixels=train_frames)
+        frames = framing.frame_images(finder, splits["validation"].pixels, args.size)
+        splits["validation"] = dataclasses.replace(splits["validation"], pixels=frames)
     classes, validation = splits["train"].classes, splits["validation"]
     say(
         f"{images} images to train on, {len(validation)} to validate, {len(splits['test'])} "
@@ -134,17 +152,20 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         "leave_out": args.leave_out,
         "data": [data.fingerprint(root) for root in args.data],
     }
+    # Named where it is used, so that runs from before it existed can go on.
+    for name in ("localiser", "train_only", "neither"):
+        identity |= {name: getattr(args, name)} if getattr(args, name) else {}
     average = checkpoint.WeightAverage(args.average)
     if args.resume and args.epochs:
         model, progress = checkpoint.restore(run, average, identity)
         within = f" and step {progress.step}" if progress.step else ""
         say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
     else:
-        model = architectures.build(args.arch, args.size, len(classes), args.weights)
+        model = networks.build(args.arch, args.size, len(classes), args.weights)
         architectures.freeze(model, args.freeze)
         if args.arch not in architectures.ARCHITECTURES:
             # An architecture that cannot be released is refused now.
-            export.to_tf_keras(architectures.both_sides(model))
+            export.to_tf_keras(model)
         model.compile(
             optimizer=batches.optimizer(
                 args.arch, args.learning_rate, args.weight_decay, args.epochs * steps_per_epoch
@@ -172,7 +193,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         begun = progress.epoch * steps_per_epoch + progress.step
         steps = range(begun, args.epochs * steps_per_epoch)
         model.fit(
-            feed(args, cluster, splits["train"], stream, change, steps),
+            feed(args, cluster, splits["train"], stream, change, steps, neither),
             initial_epoch=progress.epoch,
             epochs=progress.epoch + 1 if progress.step else args.epochs,
             steps_per_epoch=steps_per_epoch - progress.step,
@@ -194,6 +215,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         "starting_weights": args.weights,
         "backend": progress.backend,
         "processes": progress.processes,
+        "framed": bool(finder),
     }
     if args.stream:
         facts["streamed_images"] = images
@@ -233,15 +255,16 @@ def feed(
     stream: object | None,
     change: Callable,
     steps: range,
+    neither: object,
 ) -> object:
     """Batches of these steps for `model.fit`, from the stream or from the images in memory."""
-    from aihealth.training import batches
+    from aihealth.training import augmentation, batches
 
     if stream:
         return batches.streamed_batches(
             stream, change, classes=len(images.classes), smoothing=args.smoothing
         )
-    return batches.training_batches(
+    made = batches.training_batches(
         images,
         change,
         weights=batches.sampling_weights(images, args.balance),
@@ -251,16 +274,22 @@ def feed(
         seed=args.seed,
         rows=cluster.rows(args.batch_size),
     )
+    if not len(neither):
+        return made
+    change, _ = augmentation.by_name(args.augment, args.size)
+    return batches.with_doubt(made, images.pixels, neither, change)
 
 
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth.data import prepared as data
+    from aihealth.modeling import framing
     from aihealth.publishing import card
-    from aihealth.training import checkpoint, finishing
+    from aihealth.training import augmentation, checkpoint, finishing
 
     model, splits, history, facts, change, unseen = trained
-    if splits["train"].pixels.shape[1] != args.size:
+    side = framing.IMAGE_SIDE if args.localiser else args.size
+    if splits["train"].pixels.shape[1] != side:
         # As serving decodes them: shrinking the larger ones of training once more blurs them, and
         # the distance fitted on those turned away one film in six with much local contrast.
         if [data.fingerprint(root) for root in args.data] != facts["fingerprints"]:
@@ -268,9 +297,13 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
                 f"--data changed while {run} was trained; go on with --resume when it is as it was"
             )
         splits.clear()  # Both sizes at once may not fit into memory.
-        splits = data.load(args.data, args.size, leave_out=args.leave_out)
+        splits = data.load(args.data, side, leave_out=args.leave_out)
     if history:
         checkpoint.use_best(run, model)
+    if args.localiser:
+        model = framing.framed(model, framing.load_localiser(args.localiser), side)
+        whole = "mixed" if args.augment == "framed" else args.augment
+        change, _ = augmentation.by_name(whole, side, args.exchange)
     folder = run / "release"
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen
@@ -360,6 +393,28 @@ def parse_arguments() -> argparse.Namespace:
         help="with --stream: among so many the next one is drawn (default: 1000)")  # fmt: skip
     add("--save-every", type=int, default=1000, metavar="STEPS",
         help="checkpoints within an epoch, besides one after it (default: 1000)")  # fmt: skip
+    add(
+        "--localiser",
+        metavar="RELEASE",
+        help="release whose localiser finds the lungs: the network sees their frame only, and "
+        "--size is the frame's (default: the whole image)",
+    )
+    add(
+        "--train-only",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with folders of some of the classes, to train on and not to measure with; it "
+        "is one more source; repeatable",
+    )
+    add(
+        "--neither",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of images that no class is right for, such as other diseases: training asks "
+        "for doubt there, and for films that are negative or turned; repeatable",
+    )
     add("--seed", type=int, default=1337)
     add(
         "--freeze",
@@ -378,9 +433,10 @@ def parse_arguments() -> argparse.Namespace:
     recipe.add_argument("--learning-rate", type=float, help="highest, after the warm-up")
     recipe.add_argument("--weight-decay", type=float)
     recipe.add_argument("--augment",
-        choices=("light", "medium", "heavy", "wide", "mixed", "original", "none"),
+        choices=("light", "medium", "heavy", "wide", "mixed", "framed", "original", "none"),
         help="light to wide: how far images are changed against shortcuts (docs/lab-notebook.md); "
-        "mixed: half light, half wide; original: as the original script did")  # fmt: skip
+        "mixed: half light, half wide; framed: the same with --localiser; original: as the "
+        "original script did")  # fmt: skip
     recipe.add_argument("--exchange", type=float,
         help="probability, 0 to 1, that the lungs of a training image are put into the "
         "surroundings of another one")  # fmt: skip
@@ -401,8 +457,10 @@ def parse_arguments() -> argparse.Namespace:
         raise UserError(f"--batch-size {args.batch_size}: an even number is needed")
     if not 0 <= args.exchange <= 1:
         raise UserError(f"--exchange {args.exchange}: a probability from 0 to 1 is needed")
-    if args.stream and args.leave_out:
-        raise UserError("--leave-out needs all images in memory: leave out --stream")
+    for name in ("leave_out", "localiser", "train_only", "neither"):
+        if args.stream and getattr(args, name):
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"{option} needs all images in memory: leave out --stream")
     if min(args.hold, args.buffer, args.save_every) < 1:
         raise UserError("--hold, --buffer and --save-every must be at least 1")
     if args.size < 32 or args.epochs < (0 if args.weights else 1):

@@ -13,7 +13,7 @@ _HOMES = {
     "Classifier": "aihealth.classifier",
     "Prediction": "aihealth.classifier",
     "UserError": "aihealth.errors",
-    "from_pretrained_keras": "aihealth.hub",
+    "from_pretrained_keras": "aihealth.modeling.pretrained",
 }
 
 
@@ -22,4 +22,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'aihealth' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("aihealth.modeling", _HOMES[name]):
+            raise
+        raise ImportError(
+            f"aihealth.{name} needs the whole package, and this copy is for serving only: install "
+            "the project, or use keras.saving.load_model"
+        ) from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from aihealth import images, release
+from aihealth import images, release, upright
 from aihealth.errors import UserError
 from aihealth.ood import LEAST_FOR_SHIFT, FeatureDistance
 
@@ -34,7 +34,8 @@ class Prediction:
             and is nearer; the release's threshold decides.
         abstained: True when the highest probability is below the release's threshold.
         warning: what the reader should know of this image, or None.
-        pixels: uint8 `(h, w)`, the image as decoded, 0 black to 255 white.
+        pixels: uint8 `(h, w)`, the image as decoded, 0 black to 255 white; where it was a negative
+            or lay on its side, as it was set right (`warning` says so).
         features: float32 `(d,)`, what the network saw, for `Classifier.shift`.
     """
 
@@ -195,11 +196,17 @@ class Classifier:
             warning: what it said of the file.
         """
         outputs = self.outputs(pixels)
+        wrong = self._what_is_wrong(pixels, outputs["features"])
+        if wrong:
+            pixels = np.ascontiguousarray(upright.VERSIONS[wrong](pixels))
+            outputs = self.outputs(pixels)
         probabilities = outputs["probabilities"]
         score, smoothed = self._distance_of(pixels, outputs["features"])
         is_chest = self._distance is None or score <= self.config.ood_threshold
         abstained = bool(is_chest and probabilities.max() < self.config.abstain_below)
         warnings = [warning] if warning else []
+        if is_chest and wrong:
+            warnings.append(upright.warning(wrong))
         if is_chest and smoothed:
             warnings.append(SMOOTHED)
         limit = self.config.lateral_threshold
@@ -285,6 +292,21 @@ class Classifier:
         smooth = np.asarray(small.filter(ImageFilter.GaussianBlur(SMOOTHING)))
         second = float(self._distance.score(self.outputs(smooth)["features"][None])[0])
         return min(score, second), second < score
+
+    def _what_is_wrong(self, pixels: np.ndarray, features: np.ndarray) -> str | None:
+        """Which of `upright.VERSIONS` an image should be looked at in, None for most."""
+        above = self.config.versions_above
+        if self._distance is None or above is None:
+            return None
+        score = float(self._distance.score(features[None])[0])
+        if score <= above:
+            return None
+        small = images.prepare(pixels, self.config.input_size)
+
+        def score_of(version: np.ndarray) -> float:
+            return float(self._distance.score(self.outputs(version)["features"][None])[0])
+
+        return upright.set_right(small, score, self.config.ood_threshold, score_of)
 
     def _check_model(self, runner: Any) -> None:
         """Hold the LiteRT file to what the other files of the release say.

@@ -4,7 +4,8 @@ The features of an image are the spatial means of the network's activations at s
 At each depth the distance to the nearest centre of the training data (one centre per class and
 source, one shared covariance) is measured, after Lee et al., "A Simple Unified Framework for
 Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018. No image from
-outside the training data is needed to fit it or to set its threshold.
+outside the training data is needed to fit it or to set its threshold
+(`aihealth.training.distance` does both).
 
 Of many images together it can tell more: whether they come from elsewhere than the training data,
 though each of them is a chest radiograph.
@@ -12,15 +13,12 @@ though each of them is a chest radiograph.
 
 import dataclasses
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from aihealth.errors import UserError
-
-# A network that has learned nothing gives every image the same features.
-_TINY = 1e-9
 
 LEAST_FOR_SHIFT = 20  # images
 _DRAWS = 200  # of as many images
@@ -42,33 +40,6 @@ class FeatureDistance:
     centres: list[np.ndarray]
     scales: np.ndarray
 
-    @classmethod
-    def fit(
-        cls, features: Sequence[np.ndarray], cells: np.ndarray, quantile: float = 0.99
-    ) -> "FeatureDistance":
-        """Fit on training images.
-
-        Args:
-            features: per depth `(n, d)` spatial means of activations.
-            cells: `(n,)` integers, which class and source each image belongs to.
-            quantile: share of the given images whose distance at a depth is at most 1.
-        """
-        from sklearn.covariance import LedoitWolf  # Only training needs it.
-
-        whitening, centres, scales = [], [], []
-        for matrix in features:
-            matrix = matrix.astype(np.float64)
-            means = np.stack([matrix[cells == cell].mean(0) for cell in np.unique(cells)])
-            index = np.searchsorted(np.unique(cells), cells)
-            covariance = LedoitWolf(assume_centered=True).fit(matrix - means[index]).covariance_
-            values, vectors = np.linalg.eigh(covariance)
-            transform = vectors / np.sqrt(np.maximum(values, max(1e-6 * values.max(), _TINY)))
-            whitening.append(transform.astype(np.float32))
-            centres.append((means @ transform).astype(np.float32))
-            distance = _nearest(matrix @ transform, centres[-1])
-            scales.append(max(np.quantile(distance, quantile), _TINY))
-        return cls(whitening, centres, np.array(scales, np.float32))
-
     def score(self, features: np.ndarray) -> np.ndarray:
         """Distance from the training data, largest over the depths.
 
@@ -78,7 +49,7 @@ class FeatureDistance:
         Returns:
             `(n,)`, from 0; 1 is about the farthest training image.
         """
-        distances = [_nearest(*depth) for depth in self._whitened(features)]
+        distances = [nearest(*depth) for depth in self._whitened(features)]
         return np.max([d / scale for d, scale in zip(distances, self.scales, strict=True)], axis=0)
 
     def shift(self, features: np.ndarray) -> float:
@@ -102,26 +73,6 @@ class FeatureDistance:
             by_chance = difference.var(0, ddof=1).mean() / len(points)
             squares.append((difference.mean(0) ** 2).mean() - by_chance)
         return float(np.sqrt(max(np.mean(squares), 0.0)))
-
-    def shift_limit(self, features: np.ndarray, sources: np.ndarray) -> float | None:
-        """The shift that images of a known source exceed by chance in one case of twenty.
-
-        For `LEAST_FOR_SHIFT` images of the source whose images are the farthest; more images of
-        known sources exceed it less often.
-
-        Args:
-            features: `(n, sum of d)` of images that the distance was not fitted on.
-            sources: `(n,)` where they come from.
-
-        Returns:
-            None where no source has twice as many images.
-        """
-        limits = [
-            np.quantile(self.shifts(features[sources == source]), 0.95)
-            for source in np.unique(sources)
-            if (sources == source).sum() >= 2 * LEAST_FOR_SHIFT
-        ]
-        return round(float(max(limits)), 4) if limits else None
 
     def shifts(self, features: np.ndarray) -> np.ndarray:
         """The shift of many draws of `LEAST_FOR_SHIFT` of these images, which are at least as many.
@@ -203,7 +154,7 @@ class FeatureDistance:
         )
 
 
-def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Root mean square distance of `(n, d)` points to the nearest of `(m, d)` centres."""
     return np.sqrt(np.maximum(_squared(points, centres).min(1), 0) / points.shape[1])
 

@@ -58,6 +58,8 @@ class ReleaseConfig:
         abstain_below: highest probability under which the answer is "not sure", 0..1.
         abstain_rule: one sentence that says how `abstain_below` was chosen.
         ood_threshold: out-of-distribution score above which an image is turned away.
+        versions_above: out-of-distribution score above which an image is looked at as a negative
+            and turned, too; None never.
         lateral_threshold: mirror correlation under which a film may be lateral, -1..1.
         shift_limit: what images of known hospitals, taken together, differ by at most.
         version: semantic version of a published release, None before.
@@ -73,6 +75,7 @@ class ReleaseConfig:
     abstain_below: float = 0.0
     abstain_rule: str = ""
     ood_threshold: float | None = None
+    versions_above: float | None = None
     lateral_threshold: float | None = None
     shift_limit: float | None = None
     version: str | None = None

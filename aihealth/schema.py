@@ -86,6 +86,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "abstain_below": (_number(0, 1), "a number from 0 to 1"),
     "abstain_rule": (_text, "a text"),
     "ood_threshold": (_or_null(_number(0)), "a number from 0, or null"),
+    "versions_above": (_or_null(_number(0)), "a number from 0, or null"),
     "lateral_threshold": (_or_null(_number(-1, 1)), "a number from -1 to 1, or null"),
     "shift_limit": (_or_null(_number(0)), "a number from 0, or null"),
     "version": (_or_null(_text), "a text or null"),

@@ -52,7 +52,7 @@ _READY = b"R"
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from aihealth.wall import serve; serve(int(sys.argv[2]))"
+    "from aihealth import images, wall; wall.serve(int(sys.argv[2]), images.decode_here)"
 )
 # Nothing else of the environment, where tokens are, reaches a worker.
 _ENVIRONMENT = (
@@ -234,14 +234,13 @@ if hasattr(os, "register_at_fork"):
 # === The worker's side ===
 
 
-def serve(shared_fd: int) -> None:
+def serve(shared_fd: int, decode_here: Callable) -> None:
     """Answer requests on the standard input until it ends.
 
     Args:
         shared_fd: of the memory that pixels are put into; -1 where they go through the pipe.
+        decode_here: `images.decode_here`, which stands above this module.
     """
-    from aihealth import images
-
     # What a library prints must not get between the answers.
     requests, answers = sys.stdin.buffer.raw, os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -254,7 +253,7 @@ def serve(shared_fd: int) -> None:
             (length,) = _REQUEST.unpack(_read(requests, _REQUEST.size))
             data = bytes(_read(requests, length))
             _limit_time()
-            header, pixels = _answer(images.decode_here, data)
+            header, pixels = _answer(decode_here, data)
             del data
             if shared.put(pixels):
                 pixels = b""

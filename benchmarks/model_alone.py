@@ -93,11 +93,11 @@ def measure(folder: Path, rounds: int, threads: int, quick: bool) -> list[Table]
 
 def multiply_adds(model: Any) -> int:
     """Of convolutions and dense layers, for one image."""
-    from aihealth.modeling import architectures
+    from aihealth.modeling import graph
 
     total = 0
     shapes = {(tensor.name, 0): (1, *tensor.shape[1:]) for tensor in model.inputs}
-    for name, number, origins in architectures.calls(model):
+    for name, number, origins in graph.calls(model):
         layer, taken = model.get_layer(name), [shapes[origin] for origin in origins]
         shape = layer.compute_output_shape(taken if len(taken) > 1 else taken[0])
         shapes[name, number] = shape

@@ -40,13 +40,13 @@ def prepare(arch: str, root: str) -> tuple:
 
     import train
     from aihealth.data import prepared as data
-    from aihealth.modeling import architectures
+    from aihealth.modeling import networks
     from aihealth.training import augmentation, batches
 
     recipe = train.RECIPES[arch]
     change, margin = augmentation.by_name(recipe["augment"], recipe["size"], recipe["exchange"])
     images = data.load([root], recipe["size"], round(recipe["size"] * margin))["train"]
-    model = architectures.build(arch, recipe["size"], len(images.classes))
+    model = networks.build(arch, recipe["size"], len(images.classes))
     model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy")
     batches = iter(
         batches.training_batches(

@@ -12,6 +12,7 @@ from huggingface_hub import CommitOperationAdd, constants
 
 from aihealth import hub as client
 from aihealth.errors import UserError
+from aihealth.modeling.pretrained import from_pretrained_keras
 from tests.helpers.releases import BRIGHTNESS, grey_image, make_release
 
 LARGE = b"weights" * 1000
@@ -298,7 +299,7 @@ def published(api, hub, repo, release):
 def test_from_pretrained_keras_gives_a_model_at_a_revision(published, hub, cache):
     import numpy as np
 
-    from aihealth import Classifier, from_pretrained_keras
+    from aihealth import Classifier
     from aihealth.images import prepare
 
     commit = hub.commits(published)[0].sha
@@ -315,18 +316,18 @@ def test_from_pretrained_keras_gives_a_model_at_a_revision(published, hub, cache
 
 
 def test_keras_files_alone_are_downloaded_for_keras(published, hub, cache):
-    client.from_pretrained_keras(published, cache_dir=cache)
+    from_pretrained_keras(published, cache_dir=cache)
     assert not hub.calls("GET", "tflite")
 
 
 def test_a_repo_without_a_keras_model_is_named(model, hub, cache):
-    text = sentence(client.from_pretrained_keras, model, cache_dir=cache)
+    text = sentence(from_pretrained_keras, model, cache_dir=cache)
     assert f"{model} holds no Keras 3 model: config.json is missing" in text
 
 
 def test_a_damaged_keras_model_is_named(published, hub, cache):
     hub.commit(published, {"model.weights.h5": b"not an hdf5 file"})
-    text = sentence(client.from_pretrained_keras, published, cache_dir=cache)
+    text = sentence(from_pretrained_keras, published, cache_dir=cache)
     assert f"the Keras model of {published} cannot be loaded" in text
 
 
@@ -336,5 +337,5 @@ def test_a_model_that_would_run_code_is_not_loaded(published, hub, cache):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
     lambda_config = json.dumps(keras.saving.serialize_keras_object(model)).encode()
     hub.commit(published, {"config.json": lambda_config})
-    text = sentence(client.from_pretrained_keras, published, cache_dir=cache)
+    text = sentence(from_pretrained_keras, published, cache_dir=cache)
     assert "cannot be loaded" in text

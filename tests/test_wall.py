@@ -40,10 +40,10 @@ def worker_that(monkeypatch):
 
     def replace(*lines):
         code = "import sys, json; sys.path[:] = json.loads(sys.argv[1])\n"
-        code += "from aihealth import images, wall\nfrom aihealth.errors import ImageError\n"
+        code += "from aihealth import wall\nfrom aihealth.errors import ImageError\n"
         code += "wall.MAX_SECONDS = 1.0\ndef decode_here(data):\n"
         code += "".join(f"    {line}\n" for line in lines)
-        code += "images.decode_here = decode_here\nwall.serve(int(sys.argv[2]))\n"
+        code += "wall.serve(int(sys.argv[2]), decode_here)\n"
         monkeypatch.setattr(wall, "_START", code)
 
     monkeypatch.setattr(wall, "_pool", wall._Pool())

@@ -20,6 +20,7 @@ from aihealth import images
 from aihealth.data.manifest import DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError, first_line
+from aihealth.files import suffix_is_image
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 32  # images that a thread decodes before it hands them over
@@ -110,7 +111,7 @@ def load(
                     f"{', '.join(classes)}; prepare them together"
                 )
             parts.setdefault(split, []).append(part)
-    splits = {split: _join(found) for split, found in parts.items()}
+    splits = {split: join(found) for split, found in parts.items()}
     return splits if leave_out is None else _leave_out(splits, leave_out)
 
 
@@ -130,7 +131,7 @@ def _leave_out(splits: dict[str, Images], source: str) -> dict[str, Images]:
     if len(set(kept["train"].labels)) < len(kept["train"].classes):
         raise UserError(f"--leave-out {source}: a class has no images without it")
     one_size = len({part.pixels.shape[1] for part in left}) == 1
-    return kept | ({"left_out": _join(left)} if one_size else {})
+    return kept | ({"left_out": join(left)} if one_size else {})
 
 
 def open_splits(root: str) -> dict[str, Any]:
@@ -268,7 +269,51 @@ def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
     )
 
 
-def _join(parts: list[Images]) -> Images:
+def folder_pixels(folders: Sequence[str], size: int) -> np.ndarray:
+    """All images in folders, at any depth, as `images.prepare` gives them.
+
+    Returns:
+        uint8 `(n, size, size)`, in the order of the folders and their files' names.
+
+    Raises:
+        UserError: a folder without images, or one that cannot be read.
+    """
+    found = []
+    for folder in folders:
+        files = sorted(file for file in Path(folder).rglob("*") if suffix_is_image(file))
+        if not files:
+            raise UserError(f"{folder} holds no images")
+        for file in files:
+            try:
+                found.append(images.prepare(file, size))
+            except images.ImageError as error:
+                raise UserError(f"{file}: {error}") from error
+    return np.stack(found) if found else np.empty((0, size, size), np.uint8)
+
+
+def class_folders(root: str, classes: Sequence[str], size: int) -> Images:
+    """The images in folders of some of the classes; the root's name is their source.
+
+    Raises:
+        UserError: there is no such folder, or as for `folder_pixels`.
+    """
+    folders = [folder for name in classes if (folder := Path(root, name)).is_dir()]
+    if not folders:
+        raise UserError(f"{root} has no folder {' or '.join(classes)}")
+    pixels = [folder_pixels([str(folder)], size) for folder in folders]
+    labels = [classes.index(folder.name) for folder in folders]
+    count = sum(map(len, pixels))
+    return Images(
+        np.concatenate(pixels),
+        np.repeat(labels, list(map(len, pixels))),
+        list(classes),
+        np.full(count, Path(root).resolve().name),
+        np.array([f"{root}/{index}" for index in range(count)]),
+    )
+
+
+def join(parts: list[Images]) -> Images:
+    """The images of several parts, with the classes of the first."""
     if len(parts) == 1:
         return parts[0]
     return Images(

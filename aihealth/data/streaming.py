@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from aihealth import images
+from aihealth.data.cluster import Cluster
 from aihealth.data.manifest import DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import SPLITS, Images
 from aihealth.errors import UserError, first_line
-from aihealth.training.distribution import Cluster
 
 COLUMNS = ("image", "label", "source", "group")
 BUFFER = 1000  # encoded images among which the next ones are drawn

@@ -29,9 +29,18 @@ from aihealth.evaluation.evaluate import (
 )
 from aihealth.evaluation.intervals import mean_interval
 from aihealth.evaluation.metrics import SEED, evaluate_predictions
-from aihealth.publishing.card_tables import CLASSES_FROM
 
-AUDIT = "audit.json"
+# The figures that are about the class.
+CLASSES_FROM = {
+    "whole_image": "class from the whole image",
+    "lungs_blanked": "class with the lungs blanked out",
+    "lungs_blanked_scores": "the same, logistic regression on the model's three scores",
+    "borders_only": "class from the borders only",
+    "borders_only_scores": "the same, logistic regression on the model's three scores",
+    "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
+    "own_lungs": "background swap: class of the lungs",
+    "other_surroundings": "background swap: class of the background",
+}
 FOLDS = 5
 THUMBNAIL = 8  # pixels a side
 
@@ -52,6 +61,8 @@ class _Answer:
         area: share of a uniform map that would lie there; NaN without a map.
         processed: (k, C) probabilities after each of `processing.CHANGES`.
         rejected: (k,) bool, whether it was then turned away as no chest radiograph.
+        frames: (f,) bool, whether another class is the most probable after each of
+            `corruptions.FRAMES`.
     """
 
     whole: np.ndarray
@@ -63,6 +74,7 @@ class _Answer:
     area: float
     processed: np.ndarray
     rejected: np.ndarray
+    frames: np.ndarray
 
 
 def audit(
@@ -97,7 +109,8 @@ def audit(
         (the source in which the true class is most frequent: what the labels alone give away),
         None with
         fewer than two sources; `map_inside_lungs`; `processed`, the release's answers after each
-        of `processing.CHANGES`, with `rejected`, the share turned away. Each holds `value`
+        of `processing.CHANGES`, with `rejected`, the share turned away; `frames`, the share whose
+        most probable class another frame changes, per source too. Each holds `value`
         (balanced accuracy, or the share) and `interval` (95%, bootstrap by group).
 
     Raises:
@@ -109,6 +122,11 @@ def audit(
     samples = find_samples(data, classifier.classes, split)
     size = classifier.config.input_size
     lungs, centre = lung_mask(size), centre_mask(size)
+
+    framings = corruptions.FRAMES.values()
+
+    def best(pixels: np.ndarray) -> int:
+        return int(classifier.outputs(pixels)["probabilities"].argmax())
 
     def look(image: images.ImageLike) -> _Answer:
         pixels = images.prepare(image, size)
@@ -125,6 +143,7 @@ def audit(
             area,
             np.array([list(answer.probabilities.values()) for answer in changed]),
             np.array([not answer.is_chest_radiograph for answer in changed]),
+            np.array([best(change(pixels)) != best(pixels) for change in framings]),
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
@@ -138,7 +157,7 @@ def audit(
     report["unreadable"] = unreadable
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        release.write_json(Path(out) / AUDIT, report)
+        release.write_json(Path(out) / release.AUDIT, report)
     return report
 
 
@@ -154,6 +173,7 @@ def _report(
 
     inside, area = stacked("inside"), stacked("area")
     processed, rejected = stacked("processed"), stacked("rejected")
+    frames = stacked("frames")
     return {
         "n": len(labels),
         "groups": len(np.unique(groups)),
@@ -174,6 +194,17 @@ def _report(
             name: _balanced(labels, processed[:, index].argmax(1), groups, classes)
             | {"rejected": round(float(rejected[:, index].mean()), 6)}
             for index, name in enumerate(corruptions.CHANGES)
+        },
+        "frames": {
+            name: {
+                "value": round(float(frames[:, index].mean()), 6),
+                "interval": mean_interval(frames[:, index].astype(float), groups),
+                "sources": {
+                    str(source): round(float(frames[sources == source, index].mean()), 6)
+                    for source in np.unique(sources)
+                },
+            }
+            for index, name in enumerate(corruptions.FRAMES)
         },
     }
 

@@ -84,18 +84,18 @@ def add_noise(pixels: np.ndarray) -> np.ndarray:
     return np.uint8(np.clip(pixels + noise, 0, 255))
 
 
-def crop(pixels: np.ndarray) -> np.ndarray:
-    """An eighth less at each side."""
+def crop(pixels: np.ndarray, share: float = 0.125) -> np.ndarray:
+    """So much less at each side."""
     size = len(pixels)
-    edge = size // 8
+    edge = round(size * share)
     inside = Image.fromarray(pixels[edge : size - edge, edge : size - edge])
     return np.asarray(inside.resize((size, size), BICUBIC))
 
 
-def frame(pixels: np.ndarray, grey: int) -> np.ndarray:
-    """A plain margin of an eighth at each side."""
+def frame(pixels: np.ndarray, grey: int, share: float = 0.125) -> np.ndarray:
+    """A plain margin at each side, of such a share of the whole."""
     size = len(pixels)
-    edge = size // 8
+    edge = round(size * share)
     inside = Image.fromarray(pixels).resize((size - 2 * edge, size - 2 * edge), BICUBIC)
     return np.asarray(ImageOps.expand(inside, edge, grey))
 
@@ -137,4 +137,10 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "turned by 10 degrees": turn,
     "letters in the corners": letter,
     "one side darker": shade,
+}
+
+# How much of the body the film shows, and nothing else: answers should stay what they are.
+FRAMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "a grey border of 15%": lambda pixels: frame(pixels, 128, 0.15),
+    "a tenth less at each side": lambda pixels: crop(pixels, 0.1),
 }

@@ -185,11 +185,6 @@ def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str
         said.pop()
     asked = ["--leave-out", source, *shlex.split(without_folders(shlex.join(options)))]
     digests = [row.get("fingerprint") for row in run.get("data") or []]
-    if "both_sides" not in run:
-        raise UserError(
-            f"{folder} was made before releases looked at both sides of an image; choose another "
-            "--out, or delete that folder to make it again from its checkpoint"
-        )
     if said[-len(asked) :] != asked or digests != [fingerprint(root) for root in data]:
         raise UserError(
             f"{folder} was not trained without {source}, on this data and with these options; "
@@ -242,8 +237,7 @@ def _recipe(folder: Path) -> str:
     words = [f"{settings['augment']} augmentation", f"{settings['size']} px"]
     if settings.get("exchange"):
         words.insert(1, f"exchange {settings['exchange']}")
-    sides = ["both sides of each image"] if run.get("both_sides") else []
-    return ", ".join([*words, f"epochs: {run['epochs']}", *sides])
+    return ", ".join([*words, f"epochs: {run['epochs']}"])
 
 
 def temperature(changed: Answers | None, unseen: Answers | None) -> float:

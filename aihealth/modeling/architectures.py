@@ -6,25 +6,17 @@ serving cannot differ. Only layers that Keras itself knows are used: a published
 without this package, on every backend.
 
 Models that end in `features` -> global average pooling -> `probabilities` have exact class
-activation maps. The layers named `stage*` give the features of the out-of-distribution score.
-A network is trained on one image at a time; what is released sees each from both sides, see
-`both_sides`.
+activation maps. `FEATURE_LAYERS` names the layers that the out-of-distribution score looks at.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import layers
 
 from aihealth.errors import UserError, first_line
-
-FEATURES = "features"
-PROBABILITIES = "probabilities"
-GREYSCALE = "greyscale"
-STAGE = "stage"
-MIRROR = "mirror"
+from aihealth.modeling.graph import FEATURES, GREYSCALE, PROBABILITIES
 
 # ITU-R BT.601-7: luma of red, green and blue, as PIL's convert("L").
 LUMA = (0.299, 0.587, 0.114)
@@ -113,7 +105,7 @@ COMPACT_STAGES = (
 def compact(input_size: int, classes: int) -> keras.Model:
     """The default: the first five stages of EfficientNet-Lite0, 0.75 million parameters.
 
-    Starts from random weights, or from ImageNet's: see `aihealth.pretrained`.
+    Starts from random weights, or from ImageNet's: see `aihealth.modeling.starting_weights`.
     """
     inputs = layers.Input((input_size, input_size, 3), name="image")
     x = standardize(greyscale(inputs))
@@ -125,8 +117,8 @@ def compact(input_size: int, classes: int) -> keras.Model:
                 x, kernel, strides if repeat == 0 else 1, expand, filters, name=f"block{block}"
             )
             block += 1
-        if stage > 1:
-            x = layers.Identity(name=f"{STAGE}{stage}")(x)
+        if f"stage{stage}" in FEATURE_LAYERS["compact"]:
+            x = layers.Identity(name=f"stage{stage}")(x)
     x = layers.Identity(name=FEATURES)(conv_bn(x, 256, 1, name="top"))
     return keras.Model(inputs, head(x, classes, dropout=0.2), name="compact")
 
@@ -138,7 +130,7 @@ def baseline(input_size: int, classes: int) -> keras.Model:
     x = layers.Conv2D(32, 3, activation="relu", name="conv")(x)
     x = layers.MaxPooling2D(name="pool")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(128, activation="relu", name=f"{STAGE}1")(x)
+    x = layers.Dense(128, activation="relu", name="stage1")(x)
     outputs = layers.Dense(classes, activation="softmax", name=PROBABILITIES)(x)
     return keras.Model(inputs, outputs, name="baseline")
 
@@ -192,181 +184,22 @@ ARCHITECTURES: dict[str, Callable[[int, int], keras.Model]] = {
     "baseline": baseline,
 }
 
-
-def build(
-    arch: str, input_size: int, classes: int, weights: str | Sequence[str] | None = None
-) -> keras.Model:
-    """Build a network.
-
-    Args:
-        arch: a key of `ARCHITECTURES`, or the name of a `keras.applications` model.
-        input_size: side of the input, pixels.
-        classes: number of classes.
-        weights: None; "imagenet"; or a file: `.keras` or `.weights.h5` of the same architecture,
-            the `.npz` of a checkpoint's averaged weights, or, for `compact`, the `.pth` of
-            EfficientNet-Lite0. Of several the mean.
-
-    Raises:
-        UserError: unknown architecture, or weights that are missing or do not fit.
-    """
-    from aihealth.modeling import starting_weights
-
-    weights = [weights] if isinstance(weights, str) else list(weights or [])
-    imagenet_by_keras = arch not in ARCHITECTURES and weights == ["imagenet"]
-    if arch in ARCHITECTURES:
-        model = ARCHITECTURES[arch](input_size, classes)
-    elif arch in application_names():
-        model = application(arch, input_size, classes, "imagenet" if imagenet_by_keras else None)
-    else:
-        raise UserError(
-            f"--arch {arch} is unknown; use {', '.join(ARCHITECTURES)} or a keras.applications "
-            "name such as MobileNetV2"
-        )
-    if weights and not imagenet_by_keras:
-        starting_weights.load_mean_weights(model, weights)
-    return model
+# The layers whose means are the features of the out-of-distribution score, from shallow to deep;
+# of any other network the last activations alone.
+FEATURE_LAYERS = {
+    "compact": ("stage2", "stage3", "stage4", "stage5", FEATURES),
+    "baseline": ("stage1",),
+}
 
 
-# === An image and its mirror image ===
+def feature_layers(model: keras.Model) -> tuple[str, ...]:
+    """Names of the layers whose means are the features of the out-of-distribution score."""
+    return FEATURE_LAYERS.get(model.name, (FEATURES,))
 
 
-def both_sides(model: keras.Model) -> keras.Model:
-    """The same network looking at an image and at its mirror image: the mean of both answers.
-
-    The layers between greyscale and `features` are used twice, with the same weights. `features` is
-    the mean of both sides' activations, mirrored back where they lie: so are the class activation
-    maps, and the logits. The features of the `stage*` layers are of the image as it is. One flat
-    model still: a nested one would run its batch normalisation as in training when it is called.
-
-    Args:
-        model: as `build` makes it, trained in any precision; stays as it is.
-
-    Returns:
-        A model of new layers of the same names in single precision, which may train or not as
-        before, with copies of the weights, and no optimizer. It has one side where `model` has no
-        class activation maps. `model` itself where it looks at both sides already.
-    """
-    if looks_at_both_sides(model):
-        return model
-    has_two = {GREYSCALE, FEATURES} <= {layer.name for layer in model.layers}
-    (inputs,) = (layers.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs)
-    image, mirrored = {inputs.name: inputs}, {}  # name of a layer: what it gives
-    for name, _, origins in calls(model):
-        old = model.get_layer(name)
-        here = [image[origin] for origin, _ in origins]
-        there = [mirrored.get(origin, image[origin]) for origin, _ in origins]
-        twice = any(origin in mirrored for origin, _ in origins)
-        if has_two and name == FEATURES:
-            back = mirror(*there, name=f"{MIRROR}_back")
-            image[name] = layers.Average(name=name, dtype="float32")([*here, back])
-            continue
-        layer = type(old).from_config(old.get_config() | {"dtype": "float32"})
-        image[name] = layer(here if len(here) > 1 else here[0])
-        if has_two and name == GREYSCALE:
-            mirrored[name] = mirror(image[name], name=MIRROR)
-        elif twice and name.startswith(STAGE) and isinstance(layer, layers.Identity):
-            (mirrored[name],) = there  # Used once: the tap of one side.
-        elif twice:
-            mirrored[name] = layer(there if len(there) > 1 else there[0])
-    made = keras.Model(inputs, image[PROBABILITIES], name=model.name)
-    copy_weights(model, made)
-    return made
-
-
-def looks_at_both_sides(model: keras.Model) -> bool:
-    """Whether a model answers for an image and its mirror image together."""
-    return any(map(_mirrors, model.layers))
-
-
-def mirror(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Left and right exchanged, of finite `(n, h, w, c)`.
-
-    By fixed matrices of zeros and ones, as no layer of Keras reverses an axis: one reverses the
-    order of strips of equal width, at most 32, one the columns in each.
-    """
-    height, width, channels = x.shape[1:]
-    strip = max(number for number in range(1, 33) if width % number == 0)
-    if strip == width:
-        return _reverse(x, name)
-
-    def shaped(x: keras.KerasTensor, shape: tuple[int, ...], part: str) -> keras.KerasTensor:
-        return layers.Reshape(shape, name=f"{name}_{part}", dtype="float32")(x)
-
-    strips = shaped(x, (height, width // strip, strip * channels), "strips")
-    ordered = _reverse(strips, f"{name}_order")
-    columns = shaped(ordered, (height * width // strip, strip, channels), "columns")
-    return shaped(_reverse(columns, f"{name}_strip"), (height, width, channels), "whole")
-
-
-def _reverse(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    width = x.shape[2]
-    layer = layers.EinsumDense(
-        "nhwc,wv->nhvc", x.shape[1:], trainable=False, name=name, dtype="float32"
-    )
-    reversed_ = layer(x)
-    layer.set_weights([np.eye(width, dtype="float32")[::-1]])
-    return reversed_
-
-
-def count_params(model: keras.Model) -> int:
-    """Numbers in the weights; the matrices that mirror are none of them."""
-    return sum(layer.count_params() for layer in model.layers if not _mirrors(layer))
-
-
-def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of a network to another one of the same layers, of one side or both.
-
-    Layers belong together by name, or, as Keras makes some names up, by their order.
-
-    Raises:
-        ValueError: the networks differ.
-    """
-    sources, targets = (
-        {layer.name: layer for layer in model.layers if layer.weights and not _mirrors(layer)}
-        for model in (source, target)
-    )
-    if sources.keys() == targets.keys():
-        targets = {name: targets[name] for name in sources}
-    for one, other in zip(sources.values(), targets.values(), strict=True):
-        other.set_weights(one.get_weights())
-
-
-def _mirrors(layer: keras.layers.Layer) -> bool:
-    return layer.name.startswith(MIRROR)
-
-
-def calls(model: keras.Model) -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """How the layers of a flat functional model follow one another.
-
-    Returns:
-        For each call of each layer but inputs: the layer's name, which of its calls this is, and
-        the calls whose outputs it takes; each call after these.
-    """
-    waiting, known = [], set()
-    for spec in model.get_config()["layers"]:
-        name = spec["config"]["name"]
-        if spec["class_name"] == "InputLayer":
-            known.add((name, 0))
-        for number, node in enumerate(spec["inbound_nodes"]):
-            waiting.append((name, number, _origins(node["args"])))
-    found = []
-    while waiting:
-        ready = [call for call in waiting if known.issuperset(call[2])]
-        known.update(call[:2] for call in ready)
-        found += ready
-        waiting = [call for call in waiting if call[:2] not in known]
-    return found
-
-
-def _origins(item: Any) -> list[tuple[str, int]]:
-    """The calls whose outputs one call takes, from the arguments in a Keras 3 configuration."""
-    if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__":
-        return [tuple(item["config"]["keras_history"][:2])]
-    if isinstance(item, dict):
-        item = list(item.values())
-    if isinstance(item, (list, tuple)):
-        return [origin for part in item for origin in _origins(part)]
-    return []
+def application_names() -> list[str]:
+    """The models of `keras.applications`."""
+    return [name for name in dir(keras.applications) if name[0].isupper()]
 
 
 def freeze(model: keras.Model, blocks: int) -> None:
@@ -380,19 +213,3 @@ def freeze(model: keras.Model, blocks: int) -> None:
         for layer in model.layers:
             if layer.name.startswith(fixed):
                 layer.trainable = False
-
-
-def application_names() -> list[str]:
-    """The models of `keras.applications`."""
-    return [name for name in dir(keras.applications) if name[0].isupper()]
-
-
-def trunk_depth_layers(model: keras.Model) -> list[str]:
-    """Names of the layers whose means are the features of the out-of-distribution score."""
-    stages = [layer.name for layer in model.layers if layer.name.startswith(STAGE)]
-    return [*stages, FEATURES] if has_class_activation_maps(model) else stages
-
-
-def has_class_activation_maps(model: keras.Model) -> bool:
-    """Whether the model ends in features, global average pooling and one dense layer."""
-    return any(layer.name == FEATURES for layer in model.layers)

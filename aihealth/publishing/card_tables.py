@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-# The figures of the shortcut audit that are about the class.
-CLASSES_FROM = {
-    "whole_image": "class from the whole image",
-    "lungs_blanked": "class with the lungs blanked out",
-    "lungs_blanked_scores": "the same, logistic regression on the model's three scores",
-    "borders_only": "class from the borders only",
-    "borders_only_scores": "the same, logistic regression on the model's three scores",
-    "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
-    "own_lungs": "background swap: class of the lungs",
-    "other_surroundings": "background swap: class of the background",
-}
+from aihealth.evaluation import audit
 
 
 def overall_text(block: dict[str, Any] | None) -> str | None:
@@ -190,7 +180,7 @@ def audit_tables(report: dict[str, Any]) -> list[dict[str, Any]]:
     classes, sources = report["classes_from"], report.get("sources_from") or {}
     inside = report["map_inside_lungs"]
     rows = [
-        *((text, classes.get(name), report["chance"]) for name, text in CLASSES_FROM.items()),
+        *((text, classes.get(name), report["chance"]) for name, text in audit.CLASSES_FROM.items()),
         ("source from the model's features", sources.get("features"), sources.get("chance")),
         ("source from the true class alone", sources.get("class"), sources.get("chance")),
         ("share of the heatmap inside the lungs", inside, inside.get("uniform")),
@@ -214,6 +204,7 @@ def audit_tables(report: dict[str, Any]) -> list[dict[str, Any]]:
             ],
         },
         *_corruptions_table(report.get("processed") or {}, classes["whole_image"]),
+        *_frames_table(report.get("frames") or {}),
     ]
 
 
@@ -240,6 +231,27 @@ def _corruptions_table(
                     ]
                     for name, figure in processed.items()
                 ),
+            ],
+        }
+    ]
+
+
+def _frames_table(frames: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    if not frames:
+        return []
+    return [
+        {
+            "title": "The same films, framed differently",
+            "text": "Share of the same images whose most probable class is another one when the "
+            "film shows more or less around the lungs, over all and at the sources where most are.",
+            "columns": ["", "all", "most, and where"],
+            "rows": [
+                [
+                    name,
+                    with_interval(figure["value"], figure.get("interval")),
+                    "{1:.3f} ({0})".format(*max(figure["sources"].items(), key=lambda x: x[1])),
+                ]
+                for name, figure in frames.items()
             ],
         }
     ]

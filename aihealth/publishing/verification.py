@@ -115,7 +115,7 @@ def _only_keras_layers(folder: Path) -> None:
 
 
 def _keras(folder: Path, x: np.ndarray) -> dict[str, np.ndarray]:
-    from aihealth.hub import from_pretrained_keras
+    from aihealth.modeling.pretrained import from_pretrained_keras
 
     model = from_pretrained_keras(folder)
     import keras

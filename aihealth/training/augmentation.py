@@ -49,6 +49,10 @@ MEDIUM = Strength(
 HEAVY = Strength()
 WIDE = Strength(zoom=(0.65, 1.2), match=0.3, local=0.6, smallest=0.3, noise=0.06, border=0.3)
 
+# For frames (`aihealth.modeling.framing`), which show little but the lungs.
+FRAMED_LIGHT = dataclasses.replace(LIGHT, zoom=(0.94, 1.06))
+FRAMED_WIDE = dataclasses.replace(WIDE, zoom=(0.85, 1.2), shift=0.05)
+
 
 STRENGTHS = {"light": LIGHT, "medium": MEDIUM, "heavy": HEAVY, "wide": WIDE}
 
@@ -59,7 +63,7 @@ def by_name(
     """What happens to training images, and how much larger than `size` they are read for it.
 
     Args:
-        name: "light", "medium", "heavy", "wide", "mixed", "original" or "none".
+        name: "light", "medium", "heavy", "wide", "mixed", "framed", "original" or "none".
         size: side of the input, pixels.
         exchange: probability of `surround`.
     """
@@ -70,6 +74,8 @@ def by_name(
         change, margin = original_augmentation, 1.0
     elif name == "mixed":
         change = functools.partial(mixed, size=size)
+    elif name == "framed":
+        change = functools.partial(mixed, size=size, light=FRAMED_LIGHT, wide=FRAMED_WIDE)
     else:
         change = functools.partial(augment, size=size, strength=STRENGTHS[name])
     if not exchange:
@@ -100,13 +106,15 @@ def augment(images: tf.Tensor, size: int, strength: Strength = HEAVY) -> tf.Tens
     return hide(tf.clip_by_value(x, 0.0, 255.0), strength)
 
 
-def mixed(images: tf.Tensor, size: int) -> tf.Tensor:
-    """As `augment`, the first half of a batch with `LIGHT`, the second with `WIDE`.
+def mixed(
+    images: tf.Tensor, size: int, light: Strength = LIGHT, wide: Strength = WIDE
+) -> tf.Tensor:
+    """As `augment`, the first half of a batch with `light`, the second with `wide`.
 
     A network that sees each film both ways learns them as they are and as others process them.
     """
-    light, wide = _halves(images)
-    return tf.concat([augment(light, size, LIGHT), augment(wide, size, WIDE)], axis=0)
+    first, second = _halves(images)
+    return tf.concat([augment(first, size, light), augment(second, size, wide)], axis=0)
 
 
 def tone(images: tf.Tensor, strength: Strength) -> tf.Tensor:

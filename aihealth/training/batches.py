@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from aihealth.data.cluster import Cluster
 from aihealth.data.prepared import Images
 from aihealth.data.streaming import Stream
-from aihealth.training.distribution import Cluster
 
 WARM_UP = 40  # steps
+DOUBTFUL = 4  # images in a batch, besides the others, that no class is right for
 
 
 def sampling_weights(images: Images, balance: float) -> np.ndarray:
@@ -85,6 +86,46 @@ def training_batches(
         .prefetch(2)
         .with_options(options)
     )
+
+
+def with_doubt(
+    batches: tf.data.Dataset,
+    films: np.ndarray,
+    others: np.ndarray,
+    augment: Callable[[tf.Tensor], tf.Tensor],
+    count: int = DOUBTFUL,
+) -> tf.data.Dataset:
+    """Add images that no class is right for; every class is asked for alike.
+
+    So the network learns that what looks unusual is unusual, instead of which class it looks most
+    like (Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", ICLR 2019).
+
+    Args:
+        batches: as `training_batches` gives them.
+        films: uint8 `(n, s, s)`, the training images; a few are taken as negatives or lying on
+            their side or head.
+        others: uint8 `(m, s, s)`, images of other diseases or views.
+        augment: as for `training_batches`.
+        count: images added to each batch, an even number; half of them from `others`.
+    """
+    with tf.device("CPU"):
+        films, others = tf.constant(films), tf.constant(others)
+
+    def draw(pixels: tf.Tensor) -> tf.Tensor:
+        return tf.gather(pixels, tf.random.uniform([count // 2], 0, len(pixels), tf.int32))
+
+    def add(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        upright, kind = draw(films), tf.random.uniform([count // 2, 1, 1])
+        lying = tf.transpose(upright, (0, 2, 1))
+        side = tf.where(tf.random.uniform([count // 2, 1, 1]) < 0.5, lying, lying[:, ::-1])
+        turned = tf.where(kind < 0.8, side, upright[:, ::-1])
+        wrong = tf.where(kind < 0.5, 255 - upright, turned)
+        added = three_channels(augment(tf.concat([draw(others), wrong], 0)))
+        classes = labels.shape[1]
+        none = tf.fill([count, classes], 1 / classes)
+        return tf.concat([images, added], 0), tf.concat([labels, none], 0)
+
+    return batches.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def streamed_batches(

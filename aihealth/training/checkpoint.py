@@ -13,9 +13,11 @@ import keras
 import numpy as np
 
 from aihealth import release
+from aihealth.data.cluster import Cluster
 from aihealth.data.streaming import Stream
 from aihealth.errors import UserError
-from aihealth.training.distribution import Cluster, alone, gather
+from aihealth.modeling.starting_weights import averaged_weights, load_average
+from aihealth.training.distribution import alone, gather
 
 CHECKPOINT = "checkpoint"
 BEST = "best.npz"  # in it: the average of the best epoch
@@ -70,11 +72,6 @@ class WeightAverage(keras.callbacks.Callback):
 def _assign(variables: list[keras.Variable], values: list[Any]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(keras.ops.copy(value))  # JAX gives an array away at the next step.
-
-
-def averaged_weights(model: keras.Model) -> list[keras.Variable]:
-    """The weights of a model that an average makes sense of: all but random states."""
-    return [weight for weight in model.weights if "float" in weight.dtype]
 
 
 def sync(model: keras.Model) -> None:
@@ -253,17 +250,6 @@ def use_best(run: Path, model: keras.Model) -> None:
     if not (run / CHECKPOINT / BEST).exists():
         raise UserError("the validation loss never was a number; lower --learning-rate")
     load_average(run / CHECKPOINT / BEST, model)
-
-
-def load_average(path: Path, model: keras.Model) -> None:
-    """Load the averaged weights of a checkpoint, `average.npz` or `best.npz`, into a model.
-
-    Raises:
-        ValueError: it is of another network.
-    """
-    with np.load(path, allow_pickle=False) as arrays:
-        for weight, name in zip(averaged_weights(model), arrays.files, strict=True):
-            weight.assign(arrays[name])
 
 
 def restore(

@@ -1,6 +1,5 @@
 """From trained weights to a release folder: calibrate, thresholds, export, measure, describe."""
 
-import dataclasses
 import datetime
 import os
 import platform
@@ -27,16 +26,12 @@ from aihealth.evaluation import leave_one_source_out as loso
 from aihealth.evaluation.calibration import expected_calibration_error
 from aihealth.evaluation.evaluate import block_of, probability_matrix, without_path
 from aihealth.evaluation.intervals import SEED
-from aihealth.modeling import architectures, export
-from aihealth.ood import FeatureDistance
+from aihealth.modeling import export, graph
 from aihealth.training.batches import evaluation_batches, three_channels
+from aihealth.training.distance import distance_of_model
 
 BATCH = 64
 PERTURBATIONS = 4  # of each validation image, to calibrate on
-# A hospital that was not seen lies farther from the training data than a new patient of one that
-# was: the threshold leaves this factor of room above the farthest of 99 in 100 of those
-# (docs/lab-notebook.md: what more and less room turn away).
-OOD_ROOM = 1.2
 PACKAGES = ("tensorflow", "keras", "datasets", "huggingface_hub", "numpy", "pillow")
 
 
@@ -58,8 +53,7 @@ def write_release(
 
     Args:
         folder: the release; must not exist.
-        model: trained, on one side of each image; stays as it is. The release looks at both, see
-            `models.both_sides`.
+        model: trained; stays as it is.
         splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
@@ -69,7 +63,7 @@ def write_release(
         unseen: answers for sources that were left out, for calibration, the rule for "not sure"
             and the card.
     """
-    model = architectures.both_sides(model)
+    model = graph.in_single_precision(model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
@@ -81,7 +75,7 @@ def write_release(
     threshold, rule = loso.abstention(changed, unseen, temperature)
     calibration = scale(model, validation, temperature)
     export.round_weights(model)
-    distance, ood_threshold, shift_limit = fit_distance(model, train, validation)
+    distance, limits = distance_of_model(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
         classes=train.classes,
@@ -92,9 +86,8 @@ def write_release(
         temperature=calibration["temperature"],
         abstain_below=threshold,
         abstain_rule=rule,
-        ood_threshold=ood_threshold,
         lateral_threshold=lateral_threshold(train),
-        shift_limit=shift_limit,
+        **limits,
     ).save(part)
     export.export_model(model, part)
 
@@ -208,33 +201,6 @@ def scale(model: keras.Model, validation: Images, temperature: float) -> dict[st
     }
 
 
-def fit_distance(
-    model: keras.Model, train: Images, validation: Images
-) -> tuple[FeatureDistance, float, float | None]:
-    """Fit the out-of-distribution score on training images, its limits on validation images.
-
-    On all of them and their mirror images, which are as much chest radiographs: with few validation
-    images, the farthest of 99 in 100 is a matter of luck.
-
-    Returns:
-        The distance, the score above which an image is turned away, and the limit of `shift`.
-    """
-    names = architectures.trunk_depth_layers(model)
-    taps = keras.Model(model.inputs, [_mean(model.get_layer(name).output) for name in names])
-
-    def features(split: Images) -> list[np.ndarray]:
-        sides = split, dataclasses.replace(split, pixels=split.pixels[:, :, ::-1])
-        given = [taps.predict(evaluation_batches(side, BATCH), verbose=0) for side in sides]
-        given = [depths if isinstance(depths, list) else [depths] for depths in given]
-        return [np.concatenate(depth) for depth in zip(*given, strict=True)]
-
-    distance = FeatureDistance.fit(features(train), np.tile(train.cells(), 2))
-    held_out = np.concatenate(features(validation), axis=1)
-    threshold = round(float(np.quantile(distance.score(held_out), 0.99)) * OOD_ROOM, 4)
-    as_they_are = held_out[: len(validation)]
-    return distance, threshold, distance.shift_limit(as_they_are, validation.sources)
-
-
 def lateral_threshold(train: Images) -> float:
     """Mirror correlation that 99.5% of the training films, all frontal, exceed."""
     return round(
@@ -291,8 +257,7 @@ def describe_run(model: keras.Model, data: Sequence[str], **facts: Any) -> dict[
         "date": datetime.date.today().isoformat(),
         "command": lineage.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
-        "parameters": architectures.count_params(model),
-        "both_sides": architectures.looks_at_both_sides(model),
+        "parameters": graph.count_params(model),
         "data": [
             {
                 "name": without_path(root),
@@ -342,7 +307,3 @@ def _git_commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _mean(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.GlobalAveragePooling2D()(tensor) if len(tensor.shape) == 4 else tensor

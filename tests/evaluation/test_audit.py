@@ -145,22 +145,28 @@ def test_noise_teaches_nothing_and_a_group_is_never_on_both_sides():
 
 def test_a_model_that_reads_the_tone_is_found_out(model, tmp_path):
     levels = folder_of(tmp_path / "d", lambda label, _: ((40, 120, 200)[label],) * 2 + ("a",))
-    found = audit.audit(model, str(levels))["processed"]
+    report = audit.audit(model, str(levels))
+    assert set(report["frames"]) == set(corruptions.FRAMES)
+    assert all(0 <= figure["value"] <= 1 for figure in report["frames"].values())
+    found = report["processed"]
     assert found["turned by 10 degrees"]["value"] > 0.9
     assert found["local contrast evened out"]["value"] == pytest.approx(1 / 3, abs=0.1)
     assert found["darker"]["value"] < 0.9
     assert all(0 <= figure["rejected"] <= 1 for figure in found.values())
 
 
-@pytest.mark.parametrize("name", corruptions.CHANGES)
+ALL_CHANGES = corruptions.CHANGES | corruptions.FRAMES
+
+
+@pytest.mark.parametrize("name", ALL_CHANGES)
 def test_each_change_changes_the_image_and_nothing_else(name):
     pixels = np.asarray(film(60, 180, seed=3).resize((160, 160)))
     kept = pixels.copy()
-    changed = corruptions.CHANGES[name](pixels)
+    changed = ALL_CHANGES[name](pixels)
     assert changed.shape == pixels.shape and changed.dtype == np.uint8
     assert np.array_equal(pixels, kept)
     assert not np.array_equal(changed, pixels)
-    assert np.array_equal(changed, corruptions.CHANGES[name](pixels))
+    assert np.array_equal(changed, ALL_CHANGES[name](pixels))
     # Lungs are still darker than what is between them.
     assert changed[60:100, 35:55].mean() < changed[60:100, 76:84].mean()
 

@@ -21,14 +21,14 @@ def brightness_model(centres=(60, 120, 180), sharpness=0.002):
     import keras
     from keras import layers
 
-    from aihealth.modeling import architectures
+    from aihealth.modeling import architectures, graph
 
     inputs = layers.Input((SIZE, SIZE, 3), name="image")
-    x = layers.Identity(name=architectures.FEATURES)(architectures.greyscale(inputs))
+    x = layers.Identity(name=graph.FEATURES)(architectures.greyscale(inputs))
     outputs = architectures.head(x, len(CLASSES), dropout=0.5)
     model = keras.Model(inputs, outputs, name="brightness")
     centres = np.array(centres, "float32")
-    model.get_layer(architectures.PROBABILITIES).set_weights(
+    model.get_layer(graph.PROBABILITIES).set_weights(
         [2 * sharpness * centres[None], -sharpness * centres**2]
     )
     return model
@@ -43,10 +43,10 @@ def lively_model(x, spread=2.0):
     """
     import keras
 
-    from aihealth.modeling import architectures
+    from aihealth.modeling import graph, networks
 
     keras.utils.set_random_seed(0)
-    model = architectures.build("compact", x.shape[1], len(CLASSES))
+    model = networks.build("compact", x.shape[1], len(CLASSES))
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -59,7 +59,7 @@ def lively_model(x, spread=2.0):
     features = keras.Model(model.inputs, model.get_layer("pool").output).predict(x, verbose=0)
     kernel = rng.normal(size=(features.shape[1], len(CLASSES)))
     kernel *= spread / (features @ kernel).std(axis=0)  # logits that differ between the images
-    head = model.get_layer(architectures.PROBABILITIES)
+    head = model.get_layer(graph.PROBABILITIES)
     head.set_weights([kernel, -features.mean(axis=0) @ kernel])
     return model
 
@@ -72,11 +72,11 @@ def make_release(folder, centres=(60, 120, 180), **config):
 def make_release_of_a_hospital(folder, **config):
     """As `make_release`, trained in a hospital whose films have grey levels of 120 +- 10."""
     from aihealth import release
-    from aihealth.ood import FeatureDistance
+    from aihealth.training.distance import fit_distance
 
     make_release(folder, ood_threshold=20.0, shift_limit=0.6, **config)
     levels = np.random.default_rng(0).normal(120, 10, (300, 1))
-    FeatureDistance.fit([levels], np.zeros(300, int)).save(folder / release.OOD)
+    fit_distance([levels], np.zeros(300, int)).save(folder / release.OOD)
     return folder
 
 

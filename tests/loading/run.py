@@ -97,7 +97,7 @@ def reference(release: Path, work: Path) -> np.ndarray:
     """Draw images and answer them with the Keras model; their inputs are left in `work`."""
     from PIL import Image
 
-    from aihealth.hub import from_pretrained_keras
+    from aihealth.modeling.pretrained import from_pretrained_keras
 
     model = from_pretrained_keras(release)
     films = [drawn(index, model.input_shape[1]) for index in range(6)]

@@ -10,7 +10,7 @@ import pytest
 from aihealth import release
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
-from aihealth.modeling import architectures, export, starting_weights
+from aihealth.modeling import architectures, export, graph, networks, starting_weights
 from data_prep.radiographs import draw_radiograph
 
 SIZE = 64
@@ -19,7 +19,7 @@ SIZE = 64
 def shaken(arch, size=SIZE):
     """A network that tells images apart: its normalisation has seen some."""
     keras.utils.set_random_seed(1)
-    model = architectures.build(arch, size, 3)
+    model = networks.build(arch, size, 3)
     rng = np.random.default_rng(0)
     batch = rgb(np.stack([draw_radiograph(rng, "Covid", size=size) for _ in range(8)]))
     norms = [n for n in model.layers if isinstance(n, keras.layers.BatchNormalization)]
@@ -40,7 +40,7 @@ def films():
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    model = architectures.both_sides(shaken("compact"))
+    model = shaken("compact")
     export.round_weights(model)
     export.export_model(model, folder)
     release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(folder)
@@ -52,14 +52,14 @@ def rgb(films):
 
 
 def test_the_default_network_is_small_and_ends_in_pooling_and_one_dense_layer():
-    model = architectures.build("compact", 160, 3)
+    model = networks.build("compact", 160, 3)
     assert model.count_params() < 1_000_000
     kinds = [type(layer).__name__ for layer in model.layers[-4:]]
     assert kinds == ["Identity", "GlobalAveragePooling2D", "Dropout", "Dense"]
 
 
 def test_the_baseline_is_the_original_layer_for_layer():
-    model = architectures.build("baseline", 224, 3)
+    model = networks.build("baseline", 224, 3)
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == [
         "InputLayer", "Rescaling", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense",
@@ -69,7 +69,7 @@ def test_the_baseline_is_the_original_layer_for_layer():
 
 @pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
 def test_networks_are_flat_so_that_calling_them_is_inference(arch):
-    model = architectures.both_sides(architectures.build(arch, 96, 3))
+    model = networks.build(arch, 96, 3)
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
 
 
@@ -83,67 +83,28 @@ def test_a_single_exposure_change_does_not_change_the_answer(films):
 
 def test_unknown_architecture_is_one_sentence():
     with pytest.raises(UserError, match="--arch vgg is unknown; use compact, baseline or"):
-        architectures.build("vgg", 64, 3)
+        networks.build("vgg", 64, 3)
 
 
 def test_freezing_keeps_the_first_blocks():
-    model = architectures.build("compact", 64, 3)
+    model = networks.build("compact", 64, 3)
     architectures.freeze(model, 3)
     fixed = {layer.name.split("_")[0] for layer in model.layers if not layer.trainable}
     assert {"stem", "block0", "block1", "block2"} <= fixed
     assert "block3" not in fixed
 
 
-# === An image and its mirror image ===
+# === Copies ===
 
 
-# 74 has prime factors only below and above the widest matrix, 37 none, 64 two of 32.
-@pytest.mark.parametrize("width", [10, 37, 64, 74, 160])
-def test_mirroring_is_exact_whatever_the_width(width):
-    inputs = keras.layers.Input((3, width, 2))
-    model = keras.Model(inputs, architectures.mirror(inputs, name="mirror"))
-    x = np.random.default_rng(0).normal(size=(2, 3, width, 2)).astype("float32")
-    np.testing.assert_array_equal(model.predict(x, verbose=0), x[:, :, ::-1])
-
-
-@pytest.mark.parametrize("arch", ["compact", "MobileNetV2"])
-def test_both_sides_give_the_mean_of_the_logits_of_an_image_and_its_mirror_image(arch, films):
+@pytest.mark.parametrize("arch", ["compact", "baseline"])
+def test_a_copy_shares_nothing_with_the_network(films, arch):
     one = shaken(arch)
-    both = architectures.both_sides(one)
-    sides = [np.log(one.predict(x, verbose=0)) for x in (rgb(films), rgb(films)[:, :, ::-1])]
-    assert np.abs(sides[0] - sides[1]).max() > 1e-3, "the sides must not look alike"
-    expected = np.exp(sum(sides) / 2)
-    expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(both.predict(rgb(films), verbose=0), expected, atol=1e-5)
-    mirrored = both.predict(rgb(films)[:, :, ::-1], verbose=0)
-    np.testing.assert_allclose(mirrored, expected, atol=1e-5)
-
-
-def test_both_sides_of_a_map_lie_where_the_image_has_them(films):
-    both = architectures.both_sides(shaken("compact"))
-    maps = keras.Model(both.inputs, both.get_layer(architectures.FEATURES).output)
-    as_it_is, mirrored = (maps.predict(x, verbose=0) for x in (rgb(films), rgb(films)[:, :, ::-1]))
-    np.testing.assert_allclose(as_it_is, mirrored[:, :, ::-1], atol=1e-5)
-    assert np.abs(as_it_is - mirrored).max() > 1e-3
-
-
-def test_both_sides_share_their_weights_and_are_not_doubled_again():
-    one = architectures.build("compact", SIZE, 3)
-    both = architectures.both_sides(one)
-    assert 0 < both.count_params() - one.count_params() < 5_000  # the matrices that mirror
-    assert architectures.looks_at_both_sides(both) and not architectures.looks_at_both_sides(one)
-    assert architectures.both_sides(both) is both
-    assert architectures.trunk_depth_layers(both) == architectures.trunk_depth_layers(one)
-    assert architectures.count_params(both) == architectures.count_params(one) == one.count_params()
-
-
-def test_a_network_without_maps_keeps_its_one_side_and_is_copied(films):
-    one = architectures.build("baseline", SIZE, 3)
     one.compile(optimizer="adam", loss="mse")
-    copy = architectures.both_sides(one)
-    assert getattr(copy, "optimizer", None) is None and not architectures.looks_at_both_sides(copy)
+    copy = graph.in_single_precision(one)
+    assert getattr(copy, "optimizer", None) is None
     expected = one.predict(rgb(films), verbose=0)
-    np.testing.assert_allclose(copy.predict(rgb(films), verbose=0), expected, atol=1e-6)
+    np.testing.assert_allclose(copy.predict(rgb(films), verbose=0), expected, atol=1e-5)
     export.scale_logits(copy, 2.0)
     np.testing.assert_array_equal(one.predict(rgb(films), verbose=0), expected)
 
@@ -153,39 +114,31 @@ def test_what_was_trained_in_half_precision_is_released_in_single(films, tmp_pat
     try:
         one = shaken("compact")
         architectures.freeze(one, 3)
-        both = architectures.both_sides(one)
+        copy = graph.in_single_precision(one)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert {layer.dtype_policy.name for layer in both.layers[1:]} == {"float32"}
-    frozen = [[layer.name for layer in m.layers if not layer.trainable] for m in (one, both)]
-    assert frozen[0] == [name for name in frozen[1] if not name.startswith(architectures.MIRROR)]
-    export.round_weights(both)
-    export.save_litert(both, tmp_path / release.LITERT)
+    assert {layer.dtype_policy.name for layer in copy.layers[1:]} == {"float32"}
+    frozen, kept = ([layer.name for layer in m.layers if not layer.trainable] for m in (one, copy))
+    assert frozen == kept
+    export.round_weights(copy)
+    export.save_litert(copy, tmp_path / release.LITERT)
     release.ReleaseConfig(["Covid", "Normal", "Pneumonia"], SIZE, "compact").save(tmp_path)
     served = [list(a.probabilities.values()) for a in Classifier(tmp_path).predict_batch(films)]
-    np.testing.assert_allclose(served, both.predict(rgb(films), verbose=0), atol=1e-3)
+    np.testing.assert_allclose(served, copy.predict(rgb(films), verbose=0), atol=1e-3)
 
 
-def test_a_layer_that_does_something_is_used_for_both_sides_whatever_its_name(films):
+def test_calls_come_after_what_they_take_and_a_layer_may_be_called_twice(films):
     inputs = keras.layers.Input((SIZE, SIZE, 3), name="image")
-    x = keras.layers.Conv2D(4, 5, strides=4, activation="relu", name="stage1")(
-        architectures.greyscale(inputs)
-    )
-    x = keras.layers.Identity(name=architectures.FEATURES)(x)
-    one = keras.Model(inputs, architectures.head(x, 3, 0.0))
-    both, logits = architectures.both_sides(one), lambda x: np.log(one.predict(x, verbose=0))
-    mean = (logits(rgb(films)) + logits(rgb(films)[:, :, ::-1])) / 2
-    expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(both.predict(rgb(films), verbose=0), expected, atol=1e-5)
-
-
-def test_calls_come_after_what_they_take():
-    both = architectures.both_sides(architectures.build("compact", SIZE, 3))
+    twice = keras.layers.Conv2D(3, 3, padding="same", name="twice")
+    x = keras.layers.GlobalAveragePooling2D()(twice(twice(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(3, name=graph.PROBABILITIES)(x))
     seen = {("image", 0)}
-    for name, number, origins in architectures.calls(both):
+    for name, number, origins in graph.calls(model):
         assert origins and seen.issuperset(origins)
         seen.add((name, number))
-    assert ("stem_conv", 1) in seen and ("dropout", 1) not in seen
+    assert ("twice", 1) in seen
+    copy = graph.in_single_precision(model)
+    np.testing.assert_allclose(copy(rgb(films)), model(rgb(films)), atol=1e-3, rtol=1e-4)
 
 
 # === Layouts ===
@@ -225,7 +178,7 @@ def test_the_saved_model_is_revived_by_the_previous_generation_of_keras(exported
 
 @pytest.mark.parametrize("arch", ["MobileNetV2", "baseline"])
 def test_other_networks_have_a_twin_of_the_previous_generation_too(arch, films):
-    model = architectures.both_sides(shaken(arch))
+    model = shaken(arch)
     twin = export.to_tf_keras(model)
     expected = model(rgb(films)).numpy()
     assert expected.std(axis=0).max() > 1e-3, "the images must not all get the same answer"
@@ -235,13 +188,13 @@ def test_other_networks_have_a_twin_of_the_previous_generation_too(arch, films):
 @pytest.mark.parametrize("arch", ["MobileNetV3Small", "EfficientNetB0"])
 def test_a_network_that_the_previous_generation_cannot_hold_is_refused_by_name(arch):
     with pytest.raises(UserError, match=f"--arch {arch} cannot be released"):
-        export.to_tf_keras(architectures.build(arch, SIZE, 3))
+        export.to_tf_keras(networks.build(arch, SIZE, 3))
 
 
 def test_the_maps_add_up_to_the_logits(exported, films):
     model, folder = exported
     outputs = Classifier(folder).outputs(films[0])
-    dense = model.get_layer(architectures.PROBABILITIES)
+    dense = model.get_layer(graph.PROBABILITIES)
     logits = outputs["heatmaps"].mean(axis=(1, 2)) + dense.bias.numpy()
     softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     np.testing.assert_allclose(softmax, outputs["probabilities"], atol=2e-3)
@@ -330,62 +283,56 @@ def test_code_in_a_pytorch_file_is_refused(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="not an array"):
         starting_weights.read_torch_state(path)
     with pytest.raises(UserError, match=r"evil\.pth: the file does not fit"):
-        architectures.build("compact", 64, 3, str(path))
+        networks.build("compact", 64, 3, str(path))
 
 
 def test_the_weights_of_a_release_start_without_their_temperature(tmp_path):
-    network = architectures.build("compact", 32, 3)
-    released = architectures.both_sides(network)
+    network = networks.build("compact", 32, 3)
+    released = graph.in_single_precision(network)
     export.scale_logits(released, 2.0)
     export.save_keras(released, tmp_path)
     path = tmp_path / "model.weights.h5"
-    head = network.get_layer(architectures.PROBABILITIES)
-    alone = architectures.build("compact", 32, 3, str(path)).get_layer(architectures.PROBABILITIES)
+    head = network.get_layer(graph.PROBABILITIES)
+    alone = networks.build("compact", 32, 3, str(path)).get_layer(graph.PROBABILITIES)
     np.testing.assert_allclose(2 * alone.get_weights()[0], head.get_weights()[0], rtol=1e-6)
     release.ReleaseConfig(["a", "b", "c"], 32, "compact", temperature=2.0).save(tmp_path)
-    begun = architectures.build("compact", 32, 3, [str(path)] * 2).get_layer(
-        architectures.PROBABILITIES
-    )
+    begun = networks.build("compact", 32, 3, [str(path)] * 2).get_layer(graph.PROBABILITIES)
     np.testing.assert_allclose(begun.get_weights()[0], head.get_weights()[0], rtol=1e-6)
 
 
 def test_weights_that_are_not_there_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="there is no such file"):
-        architectures.build("compact", 64, 3, str(tmp_path / "none.pth"))
+        networks.build("compact", 64, 3, str(tmp_path / "none.pth"))
     with pytest.raises(UserError, match="there are none for --arch baseline"):
-        architectures.build("baseline", 64, 3, "imagenet")
+        networks.build("baseline", 64, 3, "imagenet")
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
-@pytest.mark.parametrize("sides", [lambda model: model, architectures.both_sides])
-def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films, name, sides):
+def test_a_file_of_the_same_network_gives_its_weights(tmp_path, films, name):
     model, path = shaken("compact"), tmp_path / name
-    saved = sides(model)
-    saved.save(path) if name.endswith(".keras") else saved.save_weights(path)
-    again = architectures.build("compact", SIZE, 3, str(path))
+    model.save(path) if name.endswith(".keras") else model.save_weights(path)
+    again = networks.build("compact", SIZE, 3, str(path))
     np.testing.assert_allclose(again(rgb(films)), model(rgb(films)), atol=1e-6)
 
 
 def test_a_keras_file_fits_though_its_layers_have_other_names(tmp_path):
-    names = [layer.name for layer in architectures.build("DenseNet121", SIZE, 3).layers]
-    model = architectures.build("DenseNet121", SIZE, 3)
+    names = [layer.name for layer in networks.build("DenseNet121", SIZE, 3).layers]
+    model = networks.build("DenseNet121", SIZE, 3)
     assert names != [layer.name for layer in model.layers]
     model.save(tmp_path / "w.keras")
-    again = architectures.build("DenseNet121", SIZE, 3, str(tmp_path / "w.keras"))
+    again = networks.build("DenseNet121", SIZE, 3, str(tmp_path / "w.keras"))
     for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("cut", ["pool", "block6_add"])
 def test_a_keras_file_of_another_network_is_one_sentence(tmp_path, cut):
-    whole = architectures.build("compact", SIZE, 3)
+    whole = networks.build("compact", SIZE, 3)
     x = whole.get_layer(cut).output
-    other = (
-        architectures.build("baseline", SIZE, 3) if cut == "pool" else keras.Model(whole.inputs, x)
-    )
+    other = networks.build("baseline", SIZE, 3) if cut == "pool" else keras.Model(whole.inputs, x)
     other.save(tmp_path / "w.keras")
     with pytest.raises(UserError, match=r"w\.keras: the file does not fit --arch compact"):
-        architectures.build("compact", SIZE, 3, str(tmp_path / "w.keras"))
+        networks.build("compact", SIZE, 3, str(tmp_path / "w.keras"))
 
 
 def test_of_several_files_the_model_gets_the_mean(tmp_path):
@@ -395,7 +342,7 @@ def test_of_several_files_the_model_gets_the_mean(tmp_path):
     model.save_weights(files[0])
     model.set_weights([3 * weight for weight in first])
     model.save_weights(files[1])
-    mean = architectures.build("compact", SIZE, 3, files)
+    mean = networks.build("compact", SIZE, 3, files)
     for one, two in zip(first, mean.get_weights(), strict=True):
         np.testing.assert_allclose(two, 2 * one, rtol=1e-5)
 
@@ -405,4 +352,4 @@ def test_a_checkpoint_that_is_cut_short_is_one_sentence(tmp_path):
     np.savez(path, np.zeros(100))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"average\.npz: the file does not fit"):
-        architectures.build("compact", SIZE, 3, str(path))
+        networks.build("compact", SIZE, 3, str(path))

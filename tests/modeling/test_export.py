@@ -5,7 +5,7 @@ import pytest
 
 from aihealth import Classifier, release
 from aihealth.images import prepare
-from aihealth.modeling import architectures, export
+from aihealth.modeling import export
 from data_prep.radiographs import draw_radiograph
 from tests.helpers.releases import CLASSES, lively_model
 
@@ -25,7 +25,7 @@ def x(films):
 
 @pytest.fixture(scope="module")
 def model(x):
-    return architectures.both_sides(lively_model(x))
+    return lively_model(x)
 
 
 def test_rounding_changes_little_though_the_head_magnifies_it(model, x):

@@ -8,8 +8,7 @@ import tensorflow as tf
 from aihealth.data import prepared as data
 from aihealth.evaluation import leave_one_source_out as loso
 from aihealth.modeling import architectures
-from aihealth.ood import FeatureDistance
-from aihealth.training import finishing
+from aihealth.training import distance, finishing
 from tests.helpers.releases import CLASSES, lively_model
 
 
@@ -76,23 +75,25 @@ def test_the_distance_is_fitted_on_images_and_their_mirror_images(monkeypatch):
     sources, groups = np.full(6, "harbour"), np.arange(6).astype(str)
     images = data.Images(pixels, np.arange(6) % 3, list(CLASSES), sources, groups)
     x = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
-    model, given = architectures.both_sides(lively_model(x)), []
-    fit = FeatureDistance.fit
+    model, given = lively_model(x), []
+    fit = distance.fit_distance
 
     def watched(features, cells):
         given.append((features, cells))
         return fit(features, cells)
 
-    monkeypatch.setattr(FeatureDistance, "fit", watched)
-    distance, threshold, limit = finishing.fit_distance(model, images, images)
-    assert limit is None, "six images tell nothing of where they come from"
+    monkeypatch.setattr(distance, "fit_distance", watched)
+    fitted, limits = distance.distance_of_model(model, images, images)
+    threshold = limits["ood_threshold"]
+    assert 0 < limits["versions_above"] < threshold
+    assert limits["shift_limit"] is None, "six images tell nothing of where they come from"
     ((features, cells),) = given
     assert cells.tolist() == images.cells().tolist() * 2
-    taps = [model.get_layer(name).output for name in architectures.trunk_depth_layers(model)]
+    taps = [model.get_layer(name).output for name in architectures.feature_layers(model)]
     mirrored = keras.Model(model.inputs, taps).predict(x[:, :, ::-1], verbose=0)
     for depth, one in zip(features, mirrored, strict=True):
         assert len(depth) == 12
         np.testing.assert_allclose(depth[6:], one.mean(axis=(1, 2)), atol=1e-4)
     assert not np.allclose(features[0][:6], features[0][6:], atol=1e-4)
-    seen = distance.score(np.concatenate(features, axis=1))
-    assert threshold == pytest.approx(np.quantile(seen, 0.99) * finishing.OOD_ROOM, abs=1e-3)
+    seen = fitted.score(np.concatenate(features, axis=1))
+    assert threshold == pytest.approx(np.quantile(seen, 0.99) * distance.OOD_ROOM, abs=1e-3)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from aihealth import from_pretrained_keras, release
+from aihealth.classifier import Classifier
 from aihealth.data import prepared as data
 from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
-from aihealth.modeling import architectures
+from aihealth.modeling import export, framing, networks
 from aihealth.release import ReleaseConfig
 from aihealth.training import batches, checkpoint
 
@@ -148,13 +150,6 @@ def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared
     low, high = block["intervals"]["accuracy"]
     assert low <= block["accuracy"] <= high
     assert set(block["per_source"]) == {"harbour", "hillside", "north"}
-
-
-def test_a_release_looks_at_both_sides_of_an_image_and_says_so(trained):
-    folder = trained[0] / "release"
-    assert architectures.looks_at_both_sides(from_pretrained_keras(str(folder)))
-    assert json.loads((folder / release.PROVENANCE).read_text())["both_sides"]
-    assert "and its mirror image" in (folder / release.CARD).read_text()
 
 
 def test_a_finished_run_is_not_overwritten(trained, prepared):
@@ -331,7 +326,7 @@ def test_what_shares_a_group_with_the_left_out_source_is_not_trained_on():
 
 def test_the_same_image_in_two_datasets_keeps_its_group():
     first, second = some_images(), some_images()
-    groups = data._join([first, second]).groups
+    groups = data.join([first, second]).groups
     assert groups.tolist() == first.groups.tolist() * 2
 
 
@@ -362,3 +357,39 @@ def test_a_size_that_was_asked_for_is_kept_for_every_network(monkeypatch, words)
     assert program.parse_arguments().size == 128
     monkeypatch.setattr(sys, "argv", command)
     assert program.parse_arguments().size == 224
+
+
+def test_a_framed_network_trains_with_extra_films_and_doubt_and_frames_in_the_release(
+    prepared, tmp_path
+):
+    whole = networks.build("compact", 48, 3)
+    first = tmp_path / "first"
+    first.mkdir()
+    export.save_keras(framing.framed(whole, framing.build_localiser(), framing.IMAGE_SIDE), first)
+    made = train(
+        "--data", prepared, "--out", tmp_path / "run", *SMALL, "--epochs", "1", "--steps", "2",
+        "--localiser", first, "--train-only", prepared / "train", "--neither", prepared / "test",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    folder = tmp_path / "run" / "release"
+    assert framing.is_framed(from_pretrained_keras(folder))
+    assert ReleaseConfig.load(folder).input_size == framing.IMAGE_SIDE
+    known = json.loads((folder / release.PROVENANCE).read_text())
+    assert known["framed"]
+    film = next((prepared / "test").rglob("*.png"))
+    side = framing.MAP_SIDE
+    assert Classifier(folder).predict(film).heatmaps.shape == (3, side, side)
+
+
+def test_doubt_is_asked_for_where_no_class_is_right():
+    films = np.full((4, 8, 8), 10, np.uint8)
+    labels = batches.one_hot(np.array([0, 1]), 3)
+    given = tf.data.Dataset.from_tensors((tf.zeros((2, 8, 8, 3)), labels))
+    ((pixels, classes),) = batches.with_doubt(
+        given, films, np.full((2, 8, 8), 99, np.uint8), lambda x: tf.cast(x[..., None], tf.float32)
+    )
+    np.testing.assert_array_equal(classes[:2], labels)
+    np.testing.assert_allclose(classes[2:], 1 / 3)
+    assert len(classes) == 2 + batches.DOUBTFUL == len(pixels)
+    others, wrong = pixels[2 : 2 + batches.DOUBTFUL // 2], pixels[2 + batches.DOUBTFUL // 2 :]
+    assert (others.numpy() == 99).all() and set(np.unique(wrong)) <= {10, 245}
