@@ -283,7 +283,7 @@ def feed(
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth.data import prepared as data
-    from aihealth.modeling import framing
+    from aihealth.modeling import architectures, framing
     from aihealth.publishing import card
     from aihealth.training import augmentation, checkpoint, finishing
 
@@ -304,6 +304,8 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
         model = framing.framed(model, framing.load_localiser(args.localiser), side)
         whole = "mixed" if args.augment == "framed" else args.augment
         change, _ = augmentation.by_name(whole, side, args.exchange)
+    else:
+        model = architectures.in_single_precision(model)
     folder = run / "release"
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen
