@@ -90,7 +90,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     from aihealth.data import provenance as lineage
     from aihealth.data import streaming
     from aihealth.evaluation import leave_one_source_out as loso
-    from aihealth.modeling import architectures, export, framing, networks
+    from aihealth.modeling import architectures, export, framing
     from aihealth.training import augmentation, batches, checkpoint
 
     answers = args.left_out_answers
@@ -161,7 +161,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         within = f" and step {progress.step}" if progress.step else ""
         say(f"resuming after epoch {progress.epoch}{within} of {args.epochs}")
     else:
-        model = networks.build(args.arch, args.size, len(classes), args.weights)
+        model = architectures.build(args.arch, args.size, len(classes), args.weights)
         architectures.freeze(model, args.freeze)
         if args.arch not in architectures.ARCHITECTURES:
             # An architecture that cannot be released is refused now.
@@ -283,7 +283,7 @@ def feed(
 def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     """From the weights of the best epoch to the release folder; `trained` as `train` gives it."""
     from aihealth.data import prepared as data
-    from aihealth.modeling import architectures, framing
+    from aihealth.modeling import framing, graph
     from aihealth.publishing import card
     from aihealth.training import augmentation, checkpoint, finishing
 
@@ -305,7 +305,7 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
         whole = "mixed" if args.augment == "framed" else args.augment
         change, _ = augmentation.by_name(whole, side, args.exchange)
     else:
-        model = architectures.in_single_precision(model)
+        model = graph.in_single_precision(model)
     folder = run / "release"
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen

@@ -53,7 +53,7 @@ def write_release(
 
     Args:
         folder: the release; must not exist.
-        model: trained; stays as it is.
+        model: trained, in single precision; its weights are rounded and its logits scaled.
         splits: "train", "validation", "test" and perhaps "left_out", at the model's input size.
         arch: the architecture's name.
         data: the datasets as `train.py --data` got them.
@@ -63,7 +63,6 @@ def write_release(
         unseen: answers for sources that were left out, for calibration, the rule for "not sure"
             and the card.
     """
-    model = graph.in_single_precision(model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)

@@ -87,7 +87,7 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     monkeypatch.setattr("aihealth.publishing.card.write", lambda folder: None)
     larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
     args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
-    args.localiser, model = None, architectures.build("compact", 32, 3)
+    args.localiser, model = None, networks.build("compact", 32, 3)
     facts = {"fingerprints": [data.fingerprint(str(prepared))]}
     program.write_release(args, tmp_path, (model, dict(larger), {}, facts, None, None))
     splits = given[0]
