@@ -29,6 +29,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from aihealth.errors import UserError, run_cli
+from aihealth.release import no_part_left
 from aihealth.training import distribution
 
 # What each architecture is trained with, unless an option says otherwise. `baseline` is the
@@ -71,12 +72,13 @@ def main() -> None:
     cluster = distribution.Cluster.from_environment()
     run = Path(args.out)
     check_output(run, args.resume, cluster.first)
-    with distribution.joined(cluster):
+    with distribution.joined(cluster), no_part_left(run):
         trained = train(args, run, cluster)
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        write_release(args, run, trained)
+        with no_part_left(run):
+            write_release(args, run, trained)
     elif cluster.first:
         distribution.go_on_with_tensorflow()
 

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -221,3 +222,14 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     finally:
         if not in_place:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def no_part_left(folder: str | Path) -> Iterator[None]:
+    """Remove from a folder what is half-written, `*.part`, when what is done there fails."""
+    try:
+        yield
+    except BaseException:
+        for part in Path(folder).glob("*.part"):
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+        raise
