@@ -6,7 +6,8 @@
 
 Starts `space/app.py` as a process (or asks one that runs, with --url), and has each user upload a
 drawn film and ask `/predict`, over and over. A malformed upload succeeds when it is refused with
-a sentence; one of the files in --attacks, when it is answered or refused. Prints one JSON object; exits with 1 if any request failed.
+a sentence; one of the files in --attacks, when it is answered or refused. Prints one JSON object;
+exits with 1 if any request failed.
 """
 
 import argparse

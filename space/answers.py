@@ -14,7 +14,7 @@ from startup import Served
 
 from aihealth import Prediction
 from aihealth.images import ImageError, ImageLike, decode_with_warning, read_bytes
-from aihealth.limits import decodes_here
+from aihealth.structure import decodes_here
 
 _PROGRESS = gr.Progress()
 
