@@ -7,6 +7,7 @@ every fact that more than one module needs stands here and nowhere else.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ FIGURES = "figures"
 HISTORY = "history.json"
 AUDIT = "audit.json"  # what `python -m aihealth audit` found out about the release
 CHANGELOG = "changelog.json"
+SEEN = "seen.npz"  # salted hashes of what it was trained and validated on
 EXAMPLE = "examples/drawn.png"  # what the card's code blocks are tried on
 
 # What `aihealth.Classifier` downloads, and a Space preloads.
@@ -156,6 +158,12 @@ def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
     if isinstance(repo_id_or_folder, Path) or text.startswith((".", "~", "/", "\\")):
         raise UserError(f"there is no folder {text}; a folder or a repo id is needed")
     return None
+
+
+def model_digest(folder: str | Path) -> str:
+    """SHA-256 of a release's network: what says of a measurement that it is of this one."""
+    with (Path(folder) / LITERT).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:

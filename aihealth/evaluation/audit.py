@@ -97,7 +97,8 @@ def audit(
         out: folder for `audit.json`, created where it does not exist.
 
     Returns:
-        JSON-ready: dataset, n, groups, unreadable, chance; `classes_from` with `whole_image`,
+        JSON-ready: dataset, model_sha256 (`release.model_digest`),
+        n, groups, unreadable, chance; `classes_from` with `whole_image`,
         `lungs_blanked`, `borders_only` (the release's answers; `..._scores`, what logistic
         regression on its three scores finds there, cross-validated by group: answers that are
         nearly all of one class score as chance whatever the scores still know), `thumbnail`
@@ -150,6 +151,7 @@ def audit(
     report = {
         "model": without_path(model),
         "revision": classifier.revision,
+        "model_sha256": release.model_digest(classifier.folder),
         "dataset": title(data, split),
     }
     report |= _report(read, answers, classifier.classes)
