@@ -72,6 +72,10 @@ def main() -> None:
     cluster = distribution.Cluster.from_environment()
     run = Path(args.out)
     check_output(run, args.resume, cluster.first)
+    from aihealth.training import starting_point
+
+    args.starts = [starting_point.locate(name) for name in args.weights or ()]
+    args.weights = [start.path for start in args.starts] or None
     with distribution.joined(cluster), no_part_left(run):
         trained = train(args, run, cluster)
     import keras
@@ -93,7 +97,7 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
     from aihealth.data import streaming
     from aihealth.evaluation import leave_one_source_out as loso
     from aihealth.modeling import architectures, export, framing
-    from aihealth.training import augmentation, batches, checkpoint
+    from aihealth.training import augmentation, batches, checkpoint, starting_point
 
     answers = args.left_out_answers
     unseen = loso.Answers.load(answers) if answers else None
@@ -132,6 +136,10 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         splits["train"] = dataclasses.replace(splits["train"], pixels=train_frames)
         frames = framing.frame_images(finder, splits["validation"].pixels, args.size)
         splits["validation"] = dataclasses.replace(splits["validation"], pixels=frames)
+    found = starting_point.overlap(args.starts, splits["test"])
+    splits["test"] = starting_point.left_over(splits["test"], found)
+    if found.facts["left_out"] or found.unknown:
+        say(starting_point.overlap_text(found.facts))
     classes, validation = splits["train"].classes, splits["validation"]
     say(
         f"{images} images to train on, {len(validation)} to validate, {len(splits['test'])} "
@@ -215,6 +223,10 @@ def train(args: argparse.Namespace, run: Path, cluster: distribution.Cluster) ->
         "settings": settings,
         "leave_out": args.leave_out,
         "starting_weights": args.weights,
+        "base_models": [
+            dataclasses.asdict(start) | {"path": None} for start in args.starts if start.repo_id
+        ],
+        "test_images_seen_before": found.facts,
         "backend": progress.backend,
         "processes": progress.processes,
         "framed": bool(finder),
@@ -287,7 +299,7 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     from aihealth.data import prepared as data
     from aihealth.modeling import framing, graph
     from aihealth.publishing import card
-    from aihealth.training import augmentation, checkpoint, finishing
+    from aihealth.training import augmentation, checkpoint, finishing, starting_point
 
     model, splits, history, facts, change, unseen = trained
     side = framing.IMAGE_SIDE if args.localiser else args.size
@@ -300,6 +312,8 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
             )
         splits.clear()  # Both sizes at once may not fit into memory.
         splits = data.load(args.data, side, leave_out=args.leave_out)
+        found = starting_point.overlap(args.starts, splits["test"])
+        splits["test"] = starting_point.left_over(splits["test"], found)
     if history:
         checkpoint.use_best(run, model)
     if args.localiser:
@@ -312,6 +326,9 @@ def write_release(args: argparse.Namespace, run: Path, trained: tuple) -> None:
     finishing.write_release(
         folder, model, splits, args.arch, args.data, history, facts, change, unseen
     )
+    if not args.stream:
+        parts = splits["train"], splits["validation"]
+        starting_point.write_seen(folder, args.starts, parts)
     card.write(folder)
     print(
         f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
@@ -373,9 +390,10 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--weights",
         action="append",
-        metavar="imagenet|FILE",
-        help="starting weights: imagenet, a .keras or .weights.h5 file, or a checkpoint's "
-        "average.npz (default: random); given several times, their mean",
+        metavar="imagenet|FILE|REPO",
+        help="starting weights: imagenet, a .keras or .weights.h5 file, a checkpoint's "
+        "average.npz, a release folder, or a model repo such as ORG/NAME@v1.0.0 (default: random); "
+        "given several times, their mean",
     )
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")

@@ -13,6 +13,7 @@ from aihealth.publishing import card, card_tables, regression, staging, verifica
 from aihealth.publishing.changelog import Entry, read_changelog, today, write_changelog
 from aihealth.publishing.repo import HUB_OWN, check_tag
 from aihealth.publishing.target import Destination, Target
+from aihealth.training.starting_point import overlap_text
 
 # What `train.py` writes.
 RELEASE_FILES = (
@@ -262,7 +263,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
             target.to.repo_id,
             revision=target.remote.commit,
             token=target.api.token,
-            allow_patterns=[*release.SERVING_FILES, release.PROVENANCE],
+            allow_patterns=[*release.SERVING_FILES, release.PROVENANCE, release.SEEN],
         )
         print(f"comparing with the version on the Hub on {data} ...", flush=True)
         found = regression.compare(old, folder, data)
@@ -271,8 +272,11 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
             raise
         return f"The two versions could not be compared ({error}). Allowed: {allowed}", allowed, ""
     table = found.table(allowed)
-    if _fingerprints(old) != _fingerprints(folder):
+    if not (old / release.SEEN).is_file() and _fingerprints(old) != _fingerprints(folder):
         table += f"\n\n{OTHER_DATA}"
+    told = _read_optional(folder / release.PROVENANCE).get("test_images_seen_before")
+    if told:
+        table += f"\n\n{overlap_text(told)}"
     print(table)
     if found.worse and not allowed:
         raise UserError(

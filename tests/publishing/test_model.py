@@ -8,6 +8,7 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import push_to_hub
@@ -456,6 +457,23 @@ def test_the_regression_check_says_when_the_old_version_may_have_seen_the_test_i
     write_json(again / PROVENANCE, told)
     push("--release", again, "--repo-id", repo_id, "--regression-data", data)
     assert model.OTHER_DATA in capsys.readouterr().out
+
+
+def test_images_that_a_version_was_trained_on_are_left_out_of_the_comparison(
+    quick, hub, release, other, repo_id, data, tmp_path, capsys
+):
+    from aihealth.data import prepared
+    from aihealth.training import starting_point
+
+    old = copy_release(release, tmp_path / "old")
+    test = prepared.load([str(data)], 32)["test"]
+    known = test.subset(np.isin(test.groups, np.unique(test.groups)[:4]))
+    starting_point.write_seen(old, [], [known])
+    push("--release", old, "--repo-id", repo_id)
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data)
+    out = capsys.readouterr().out
+    assert f"on the same {30 - len(known)} images" in out
+    assert f"{len(known)} more were left out: one of the versions was trained on them" in out
 
 
 def test_the_regression_check_asks_for_data(quick, release, other, repo_id):

@@ -86,7 +86,8 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     monkeypatch.setattr(finishing, "write_release", lambda *found: given.append(found[2]))
     monkeypatch.setattr("aihealth.publishing.card.write", lambda folder: None)
     larger = data.load([str(prepared)], 32, 40)  # for augmentation to crop
-    args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact")
+    args = argparse.Namespace(size=32, data=[str(prepared)], leave_out="harbour", arch="compact",
+                              starts=[], stream=True)  # fmt: skip
     args.localiser, model = None, networks.build("compact", 32, 3)
     facts = {"fingerprints": [data.fingerprint(str(prepared))]}
     program.write_release(args, tmp_path, (model, dict(larger), {}, facts, None, None))
