@@ -39,8 +39,9 @@ examples:
   python -m aihealth evaluate --model org/name --data org/data --split validation --out runs/v
   python -m aihealth evaluate --model release --data hospital/ --out runs/hospital
 
-hospital/ holds one folder per class; the source of a file is its name up to the first "_"
-(nih_00000061_012.png: patient 00000061 from nih). Figures are over all images that can be read,
+hospital/ holds one folder per class or a list of labels, in any layout that data_prep reads. The
+source of a file is its name up to the first "_" (nih_00000061_012.png: patient 00000061 from nih).
+Figures are over all images that can be read,
 also those that the model is not sure of or turns away; "answered" has those that it answers."""
 
 _LEAVE_OUT_EPILOG = """\
@@ -119,6 +120,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.add_argument("--out", required=True, metavar="DIR", help="where the results go")
         command.add_argument(
             "--split", default="test", help="of a prepared dataset or a repo (default: test)"
+        )
+    for option, value, what in (
+        ("--map", "FOLDER=CLASS", "take a folder (or a finding of a list) for a class"),
+        ("--ignore", "FOLDER", "leave a folder (or a finding) out in silence"),
+    ):
+        evaluate.add_argument(
+            option, action="append", default=[], metavar=value, help=f"{what}; repeatable"
         )
 
     left_out = _parser(
@@ -221,7 +229,13 @@ def _evaluate(args: argparse.Namespace) -> None:
     from aihealth.evaluation.evaluate import evaluate, render
 
     block = evaluate(
-        _model(args), args.data, split=args.split, revision=args.revision, out=args.out
+        _model(args),
+        args.data,
+        split=args.split,
+        mapping=args.map,
+        ignored=args.ignore,
+        revision=args.revision,
+        out=args.out,
     )
     print(render(block))
     print(f"wrote {Path(args.out) / 'metrics.json'} and figures")

@@ -9,6 +9,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable
 from pathlib import PurePath
+from typing import Any
 
 from aihealth.images import is_dicom
 
@@ -80,6 +81,15 @@ class Account:
         """Take files that were counted as used for left out."""
         self.used -= count
         self.left_out[reason] += count
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, the most frequent reason first."""
+        return {"used": self.used, "left_out": dict((+self.left_out).most_common())}
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> "Account":
+        """What `to_dict` told."""
+        return cls(told["used"], collections.Counter(told["left_out"]))
 
     def line(self) -> str:
         """One line that says it all.

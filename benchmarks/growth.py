@@ -29,8 +29,8 @@ def run(settings: Settings) -> list[Table]:
 
 def _search(folder) -> float:
     """Processor seconds of the search alone, on the thumbnails of the collection."""
+    from aihealth.data.duplicates import near_duplicates
     from aihealth.data.layouts import find_images
-    from data_prep.duplicates import near_duplicates
     from data_prep.inspection import thumbnails
     from data_prep.scan import scan_images
 

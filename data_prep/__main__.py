@@ -5,8 +5,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 
-from aihealth.data.layouts import CLASSES
-from aihealth.data.patients import PATIENT_PATTERN
+from aihealth.data.classes import CLASSES, Classes
 from aihealth.errors import UserError, run_cli
 from aihealth.release import whole_file
 from data_prep.splits import RATIOS, SEED
@@ -21,9 +20,10 @@ examples:
   python -m data_prep download kaggle --out downloads/kaggle
 """
 _ROOTS = f"""\
-DIR or NAME=DIR; DIR holds the class folders {", ".join(CLASSES)} (in any case, at any depth)
-with PNG, JPEG or DICOM files; NAME names the hospital or collection (default: the folder's name,
-or the names of its subfolders where several of them hold class folders)"""
+DIR or NAME=DIR; DIR holds class folders at any depth, by any name that is known for
+{", ".join(CLASSES)} (COVID-19, NORMAL, Viral Pneumonia, ...), or a list with labels (CheXpert, NIH,
+COVIDx, RSNA, or a CSV with the columns file and label); NAME names the hospital or collection
+(default: the folder's name, or the names of its subfolders where several hold class folders)"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,10 +114,10 @@ def _add_prepare(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--patient-pattern",
-        default=PATIENT_PATTERN,
         metavar="REGEX",
-        help="searched in file names without suffix; its group (?P<patient>...) is the patient "
-        f"(default {PATIENT_PATTERN}: nih_00000061_012 is patient 00000061)".replace("%", "%%"),
+        help="searched in file names without suffix, then in paths; its group (?P<patient>...) is "
+        "the patient (default: the patterns of public collections, such as person12_bacteria_3, "
+        "IM-0001-0001, patient00001/study1, 00000061_012)",
     )
     parser.add_argument(
         "--patients", metavar="CSV", help="file,patient table; used instead of the pattern"
@@ -136,7 +136,8 @@ def _prepare(args: argparse.Namespace) -> None:
     from data_prep import prepare
 
     fields = prepare.Options.__dataclass_fields__
-    options = prepare.Options(**{name: getattr(args, name) for name in fields})
+    given = {name: getattr(args, name) for name in fields} | {"classes": _classes(args)}
+    options = prepare.Options(**given)
     report = prepare.prepare(args.roots, args.out, options, overwrite=args.overwrite)
     print(prepare.render(report, args.out))
 
@@ -174,9 +175,12 @@ def _inspect(args: argparse.Namespace) -> None:
 
     # A file that cannot be written is found before the work.
     with whole_file(args.json) if args.json else contextlib.nullcontext() as file:
-        listing = layouts.find_images(args.roots, source_from_name=args.source_from_name)
+        listing = layouts.find_images(
+            args.roots, _classes(args), source_from_name=args.source_from_name
+        )
+        layouts.say([*listing.notes, *filter(None, [listing.without()])])
         images, unreadable = scan.scan_images(listing.entries)
-        report = inspection.inspect(images, unreadable, listing.ignored)
+        report = inspection.inspect(listing, images, unreadable)
         print(inspection.render(report), flush=True)
         if file:
             file.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
@@ -187,11 +191,35 @@ def _inspect(args: argparse.Namespace) -> None:
 def _add_roots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("roots", nargs="+", metavar="ROOT", help=_ROOTS)
     parser.add_argument(
+        "--classes",
+        metavar="A,B,...",
+        help=f"other classes than {','.join(CLASSES)}, two or more, with commas between them",
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="FOLDER=CLASS",
+        help='take a folder (or a finding of a list) for a class: "Lung_Opacity=Pneumonia"; '
+        "repeatable",
+    )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="leave a folder (or a finding) out in silence; repeatable",
+    )
+    parser.add_argument(
         "--source-from-name",
         action="store_true",
         help="in roots without a NAME, take each file's source from its name, up to the first "
         "underscore (nih_00000061_012.jpg comes from nih)",
     )
+
+
+def _classes(args: argparse.Namespace) -> Classes:
+    return Classes.read(args.classes, args.map, args.ignore)
 
 
 # === demo ===

@@ -18,7 +18,7 @@ from aihealth.data.layouts import CLASSES
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
-from data_prep.prepare import output_folder
+from data_prep.output import output_folder
 from data_prep.radiographs import STYLES, Style, draw_anatomy, draw_radiograph
 
 SIZE = 256

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.duplicates import NearDuplicates, connected
+from aihealth.data.duplicates import NearDuplicates, connected
 from data_prep.scan import Scanned
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from aihealth.data.layouts import CLASSES, Entry
+from aihealth.data.duplicates import NearDuplicates, connected, near_duplicates
+from aihealth.data.layouts import MASKS, Entry, Listing
+from aihealth.data.patients import Patients, find_patients
 from aihealth.data.tables import table
-from data_prep.duplicates import NearDuplicates, connected, near_duplicates
+from aihealth.files import Account
 from data_prep.scan import Scanned, Unreadable
 
 
@@ -18,15 +20,20 @@ def thumbnails(images: Sequence[Scanned]) -> np.ndarray:
 
 
 def inspect(
-    images: Sequence[Scanned], unreadable: Sequence[Unreadable], ignored: Sequence[str]
+    listing: Listing, images: Sequence[Scanned], unreadable: Sequence[Unreadable]
 ) -> dict[str, Any]:
     """Describe images, JSON-ready.
 
     Args:
-        images: what could be read.
+        listing: what lies below the roots.
+        images: what of it could be read.
         unreadable: what could not.
-        ignored: files in class folders that are no images by their name.
     """
+    masks = sum(bad.mask for bad in unreadable)
+    account = listing.account
+    account.leave_out(MASKS, masks)
+    account.leave_out("unreadable", len(unreadable) - masks)
+    patients = find_patients([image.entry for image in images])
     near = near_duplicates(thumbnails(images))
     numbers = connected(len(images), near.edges())
     sizes = np.bincount(numbers, minlength=1)
@@ -37,7 +44,10 @@ def inspect(
     sides = np.array([(image.width, image.height) for image in images]).reshape(-1, 2)
     return {
         "images": len(images),
-        "per_source": count_by_source([image.entry for image in images]),
+        "classes": list(listing.classes),
+        "files": account.to_dict(),
+        "patients": {"known": patients.known, "of": len(patients), "how": patients.how},
+        "per_source": count_by_source([image.entry for image in images], listing.classes),
         "formats": dict(Counter(image.format for image in images).most_common()),
         "modes": dict(Counter(image.mode or "DICOM" for image in images).most_common()),
         "width": _spread(sides[:, 0]),
@@ -57,7 +67,8 @@ def inspect(
         },
         "label_conflicts": conflict_lists(images, near, numbers),
         "unreadable": [{"file": describe(bad.entry), "reason": bad.reason} for bad in unreadable],
-        "ignored": list(ignored),
+        "ignored": listing.ignored,
+        "notes": listing.notes,
     }
 
 
@@ -85,11 +96,11 @@ def describe(entry: Entry) -> str:
     return f"{entry.source}: {entry.relative}"
 
 
-def count_by_source(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
+def count_by_source(entries: Sequence[Entry], classes: Sequence[str]) -> dict[str, dict[str, int]]:
     """Count images by source and class."""
     counts = Counter((entry.source, entry.label) for entry in entries)
     names = sorted({entry.source for entry in entries})
-    return {name: {label: counts[name, label] for label in CLASSES} for name in names}
+    return {name: {label: counts[name, label] for label in classes} for name in names}
 
 
 def render(report: dict[str, Any], limit: int = 10) -> str:
@@ -116,7 +127,8 @@ def render(report: dict[str, Any], limit: int = 10) -> str:
         ),
         ("label conflicts", f"{len(report['label_conflicts'])} groups of near duplicates"),
         ("unreadable", f"{len(report['unreadable'])} files"),
-        ("ignored", f"{len(report['ignored'])} files that are not named like images"),
+        ("ignored", f"{len(report['ignored'])} files that are no images"),
+        ("patients", patients_line(report["patients"])),
     ]
     if report["drawn"]:
         facts.append(("drawn", f"{report['drawn']} images are drawings, not medical data"))
@@ -126,9 +138,16 @@ def render(report: dict[str, Any], limit: int = 10) -> str:
         *_some("ignored", report["ignored"], limit),
     ]
     width = max(len(name) for name, _ in facts)
-    lines = [table(("source", *CLASSES, "all"), rows), ""]
+    lines = [table(("source", *report["classes"], "all"), rows), ""]
     lines += [f"{name.ljust(width)}  {text}" for name, text in facts]
-    return "\n".join([*lines, *([""] if lists else []), *lists])
+    files = Account.from_dict(report["files"])
+    return "\n".join([*lines, *([""] if lists else []), *lists, "", files.line()])
+
+
+def patients_line(patients: dict[str, Any]) -> str:
+    """What a report says of patients, as `Patients.line` has it."""
+    known = patients["known"]
+    return Patients([""] * known + [None] * (patients["of"] - known), patients["how"]).line()
 
 
 def _some(kind: str, items: Sequence[str], limit: int) -> list[str]:

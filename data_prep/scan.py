@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from aihealth.data.layouts import Entry
+from aihealth.data.duplicates import THUMBNAIL
+from aihealth.data.layouts import Entry, is_mask
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.images import ImageError, decode, is_dicom, read_bytes
-from data_prep.duplicates import THUMBNAIL
 
 _BATCH = 512  # files in flight; keeps memory flat for any number of files
 
@@ -52,10 +52,11 @@ class Scanned:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that is named like an image and cannot be used; `reason` says why."""
+    """A file that is meant as an image and cannot be used; `mask` where it is one."""
 
     entry: Entry
     reason: str
+    mask: bool = False
 
 
 def scan_images(entries: Sequence[Entry]) -> tuple[list[Scanned], list[Unreadable]]:
@@ -82,6 +83,8 @@ def _scan(entry: Entry) -> Scanned | Unreadable:
         return Unreadable(entry, str(error))
     except OSError as error:
         return Unreadable(entry, error.strerror or "the file cannot be read")
+    if is_mask(pixels):
+        return Unreadable(entry, "two grey levels: a mask, no radiograph", mask=True)
     kind, mode, drawn = "DICOM", "", False
     if not is_dicom(data):
         with Image.open(io.BytesIO(data)) as picture:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ import numpy as np
 
 from aihealth import release
 from aihealth.classifier import Classifier, Prediction
-from aihealth.data.layouts import Entry, without_masks
+from aihealth.data.classes import Classes
+from aihealth.data.layouts import MASKS, find_images, is_mask, say
 from aihealth.data.manifest import MANIFEST, read_manifest
 from aihealth.data.parallel import in_order
-from aihealth.data.patients import PATIENT_PATTERN, patients_by_pattern
+from aihealth.data.patients import find_patients
 from aihealth.data.tables import table
 from aihealth.errors import UserError, shown
 from aihealth.evaluation.metrics import evaluate_predictions
-from aihealth.files import is_image_file
+from aihealth.files import Account
 from aihealth.images import ImageError, ImageLike
 
+NO_RADIOGRAPH = "two grey levels: a mask, no radiograph"
 MANY_SOURCES = 30  # more file name prefixes than this number patients or images, not hospitals
 
 
@@ -44,11 +47,21 @@ class Sample:
     group: str
 
 
+class Samples(list[Sample]):
+    """Labelled images, and the account of all files that were looked at for them."""
+
+    def __init__(self, samples: Iterable[Sample], account: Account | None = None) -> None:
+        super().__init__(samples)
+        self.account = account or Account(len(self))
+
+
 def evaluate(
     model: str,
     data: str,
     *,
     split: str = "test",
+    mapping: Sequence[str] = (),
+    ignored: Sequence[str] = (),
     revision: str | None = None,
     token: str | None = None,
     out: str | None = None,
@@ -57,16 +70,18 @@ def evaluate(
 
     Args:
         model: release folder or repo id.
-        data: prepared dataset, plain folder with one folder per class, or dataset repo id.
+        data: prepared dataset, plain folder in a layout of `layouts.find_images`, or repo id.
         split: which split of a prepared dataset or of a repo; a plain folder is used whole.
+        mapping: of a plain folder, as for `Classes.read`.
+        ignored: the same.
         revision: of the model's repo.
         token: for the model's repo.
         out: folder for `metrics.json` and figures, created where it does not exist.
 
     Returns:
         A block of `aihealth.metrics.evaluate_predictions` (figures at the top level count every
-        image that could be read), with `model`, `revision` and `unreadable`, a list of
-        {file, error}.
+        image that could be read), with `model`, `revision`, `unreadable`, a list of {file, error},
+        and `files`, an `Account` of all that was looked at.
 
     Raises:
         UserError: no such model or data, a class that the release does not know, or no image that
@@ -75,8 +90,10 @@ def evaluate(
     if out:
         check_output(out)
     classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
-    samples = find_samples(data, classifier.classes, split)
+    samples = find_samples(data, classifier.classes, split, mapping, ignored)
     read, answers, unreadable = answer_all(classifier.predict, samples)
+    for bad in unreadable:
+        samples.account.leave_out(MASKS if bad["error"] == NO_RADIOGRAPH else "unreadable")
 
     labels = np.array([sample.label for sample in read])
     name = title(data, split)
@@ -92,6 +109,7 @@ def evaluate(
         "model": without_path(model),
         "revision": classifier.revision,
         "unreadable": unreadable,
+        "files": samples.account.to_dict(),
     }
     if out:
         from aihealth.evaluation import figures
@@ -124,9 +142,12 @@ def answer_all(
 
     def ask(sample: Sample) -> Any:
         try:
-            return answer(sample.open())
+            result = answer(sample.open())
         except ImageError as error:
             return error
+        if isinstance(result, Prediction) and is_mask(result.pixels):
+            return ImageError(NO_RADIOGRAPH)
+        return result
 
     read, answers, unreadable = [], [], []
     for sample, result in zip(samples, in_order(ask, samples, what), strict=True):
@@ -215,24 +236,35 @@ def without_path(folder_or_repo: str) -> str:
 # === Finding labelled images ===
 
 
-def find_samples(data: str, classes: Sequence[str], split: str = "test") -> list[Sample]:
+def find_samples(
+    data: str,
+    classes: Sequence[str],
+    split: str = "test",
+    mapping: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+) -> Samples:
     """List the labelled images of a prepared dataset, a plain folder or a dataset repo.
 
     Args:
         data: folder or repo id ("org/name" or "org/name@revision").
         classes: of the release; labels are matched to them whatever their case.
         split: of a prepared dataset or a repo.
+        mapping: of a plain folder, as for `Classes.read`.
+        ignored: the same.
 
     Raises:
         UserError: no such data or split, a class that the release does not know, or no image.
     """
     folder = Path(data)
     if folder.is_dir():
-        prepared = (folder / MANIFEST).exists()
-        return _prepared(folder, classes, split) if prepared else _plain(folder, classes)
+        if not (folder / MANIFEST).exists():
+            return _plain(data, classes, Classes.read(classes, mapping, ignored))
+        if mapping or ignored:
+            raise UserError(f"--data {data} is prepared: --map and --ignore are for plain folders")
+        return Samples(_prepared(folder, classes, split))
     if folder.exists():
         raise UserError(f"--data {data} is a file; give a folder or a dataset repo id")
-    return _from_hub(data, classes, split)
+    return Samples(_from_hub(data, classes, split))
 
 
 def _prepared(folder: Path, classes: Sequence[str], split: str) -> list[Sample]:
@@ -254,36 +286,19 @@ def _prepared(folder: Path, classes: Sequence[str], split: str) -> list[Sample]:
     ]
 
 
-def _plain(folder: Path, classes: Sequence[str]) -> list[Sample]:
-    found = {
-        path.name: sorted(filter(is_image_file, without_masks(path, path.rglob("*"))))
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith((".", "__"))
-    }
-    found = {name: files for name, files in found.items() if files}
-    if not found:
-        raise UserError(
-            f"--data {folder} has no images in class folders; it should hold the folders "
-            f"{', '.join(classes)}"
-        )
-    index = _indices(found, classes, str(folder))
-    entries = [
-        Entry(
-            path,
-            shown(path.relative_to(folder).as_posix()),
-            shown(path.name.partition("_")[0]),
-            name,
-        )
-        for name, paths in found.items()
-        for path in paths
-    ]
-    prefixes = {entry.source for entry in entries}
-    if len(prefixes) > MANY_SOURCES or any("_" not in entry.path.name for entry in entries):
+def _plain(data: str, classes: Sequence[str], known: Classes) -> Samples:
+    listing = find_images([data], known)
+    say(listing.notes)
+    entries = listing.entries
+    prefixes = {entry.path.name.partition("_")[0] for entry in entries}
+    named = len({entry.source for entry in entries}) == 1 and len(prefixes) <= MANY_SOURCES
+    if named and all(_names_a_source(entry.path.name, known) for entry in entries):
         entries = [
-            dataclasses.replace(entry, source=without_path(str(folder))) for entry in entries
+            dataclasses.replace(entry, source=shown(entry.path.name.partition("_")[0]))
+            for entry in entries
         ]
-    patients = patients_by_pattern(entries, PATIENT_PATTERN)
-    return [
+    index = {name: position for position, name in enumerate(classes)}
+    samples = (
         Sample(
             entry.relative,
             functools.partial(Path, entry.path),
@@ -291,8 +306,18 @@ def _plain(folder: Path, classes: Sequence[str]) -> list[Sample]:
             entry.source,
             f"{entry.source}/{patient}" if patient else entry.relative,
         )
-        for entry, patient in zip(entries, patients, strict=True)
-    ]
+        for entry, patient in zip(entries, find_patients(entries), strict=True)
+    )
+    return Samples(samples, listing.account)
+
+
+def _names_a_source(file: str, classes: Classes) -> bool:
+    """Whether a file's name starts with a source: no class, patient or number, before a "_"."""
+    prefix, underscore, _ = file.partition("_")
+    numbered = re.fullmatch(
+        r"(patient|person|subject|pat|image|img|im|case)?[ -]?\d*", prefix, re.I
+    )
+    return bool(underscore) and not numbered and classes.of(prefix) is None
 
 
 def _from_hub(data: str, classes: Sequence[str], split: str) -> list[Sample]:
@@ -378,6 +403,8 @@ def render(block: dict[str, Any]) -> str:
         text += f"\n{len(block['unreadable'])} files could not be read:"
         first = block["unreadable"][:10]
         text += "".join(f"\n  {json.dumps(row['file'])}: {row['error']}" for row in first)
+    if "files" in block:
+        text += f"\n{Account.from_dict(block['files']).line()}"
     return text
 
 

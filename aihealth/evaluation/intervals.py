@@ -7,6 +7,7 @@ import numpy as np
 
 DRAWS = 1000
 SEED = 1337
+MIN_GROUPS = 10  # With fewer the bootstrap promises far more than the data can.
 _CHUNK = 4_000_000  # numbers of one block of draws: bounds the memory, not the result
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from aihealth.data.layouts import CLASSES, find_images
-from aihealth.data.patients import PATIENT_PATTERN, patients_by_pattern
+from aihealth.data.patients import find_patients
 from aihealth.errors import UserError
 from data_prep.demo import make_demo
 from data_prep.other_images import KINDS, draw_non_radiograph
@@ -93,7 +93,7 @@ def test_demo_has_hospitals_of_different_shape_and_mode(demo):
 
 def test_demo_names_show_the_patient_and_some_patients_have_two_pictures(demo):
     entries = find_images([str(demo)]).entries
-    patients = patients_by_pattern(entries, PATIENT_PATTERN)
+    patients = find_patients(entries)
     assert None not in patients
     assert len(set(zip((e.source for e in entries), patients, strict=True))) < len(entries)
 

@@ -95,8 +95,8 @@ def test_the_same_patient_number_in_two_sources_is_two_patients(command, tmp_pat
 def test_patients_from_a_csv_or_a_pattern_of_ones_own(command, source, tmp_path):
     table = tmp_path / "patients.csv"
     table.write_text("file,patient\nCOVID_1.png,p1\nCovid/COVID_2.png,p1\nCOVID_3.png,\n")
-    _, _, err = command("prepare", f"a={source}", "--patients", table, "--out", tmp_path / "csv")
-    assert "patients.csv names 3 of 36 images" in err
+    _, text, _ = command("prepare", f"a={source}", "--patients", table, "--out", tmp_path / "csv")
+    assert "patients known for 2 of 36 images (patients.csv: 2)" in text
     rows = rows_by_name(tmp_path / "csv")
     assert rows["a_COVID_1"].group == rows["a_COVID_2"].group != rows["a_COVID_3"].group
     pattern = r"^COVID_(\d)\d*$"
@@ -149,19 +149,6 @@ def test_original_layout_is_found_whatever_its_case_and_depth(command, tmp_path,
     assert Counter(row.label for row in rows) == dict.fromkeys(CLASSES, 12)
     assert {row.source for row in rows} == {"AIHealth"}
     assert {Path(row.file).suffix for row in rows} == {".png", ".jpg"}
-
-
-def test_masks_beside_the_films_are_left_out_and_named(command, source, out):
-    for folder in list(source.iterdir()):
-        folder.rename(source / "moved")
-        folder.mkdir()
-        (source / "moved").rename(folder / "images")
-        for index in range(3):
-            save(picture(930 + index), folder / "Masks" / f"{folder.name}_{index}.png")
-    status, _, err = command("prepare", source, "--out", out)
-    assert status == 0 and len(read_manifest(out)) == 36
-    lines = err.splitlines()
-    assert len(lines) == 3 and all("3 files in folders called masks" in line for line in lines)
 
 
 def test_files_of_one_name_do_not_overwrite_each_other(command, source, out):

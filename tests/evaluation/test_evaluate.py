@@ -5,6 +5,7 @@ import os
 import sys
 
 import pytest
+from PIL import Image
 
 import push_to_hub
 from aihealth import __main__ as cli
@@ -68,7 +69,8 @@ def test_sources_that_come_from_elsewhere_are_marked(tmp_path):
     assert found["north"]["noticed"] and found["north"]["value"] > 1
     lines = evaluate.render(block).splitlines()
     assert [line for line in lines if line.strip().startswith("north") and line.endswith("*")]
-    assert lines[-1].startswith("*") and "0.60" in lines[-1]
+    assert lines[-2].startswith("*") and "0.60" in lines[-2]
+    assert lines[-1] == "48 of 48 files used"
 
 
 def test_groups_of_the_manifest_are_kept(model, dataset):
@@ -109,12 +111,40 @@ def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
     assert block["unreadable"][0]["file"] == r"NORMAL/caf\xe9_2.png"
 
 
-def test_masks_beside_the_films_are_left_out_and_named(model, tmp_path, capsys):
+def test_masks_are_left_out_by_their_name_or_their_two_levels_and_counted(model, tmp_path):
     folder = plain(tmp_path / "hospital", ["1.png", "2.png"])
-    (folder / "COVID" / "masks").mkdir()
-    grey_image(60).save(folder / "COVID" / "masks" / "1.png")
-    assert evaluate.evaluate(model, str(folder))["n"] == 6
-    assert "1 files in folders called masks" in capsys.readouterr().err
+    (folder / "COVID" / "Lung masks").mkdir()
+    grey_image(60).save(folder / "COVID" / "Lung masks" / "1.png")
+    outline = Image.new("L", (48, 48))
+    outline.paste(255, (8, 8, 20, 40))
+    outline.save(folder / "COVID" / "3.png")
+    block = evaluate.evaluate(model, str(folder))
+    assert block["n"] == 6
+    assert block["files"] == {"used": 6, "left_out": {"masks": 2}}
+    assert evaluate.render(block).endswith("6 of 8 files used; left out: 2 masks")
+
+
+def test_public_layouts_are_measured_as_they_lie(model, tmp_path, capsys):
+    root = tmp_path / "radiography"
+    for label, name in (("Covid", "COVID"), ("Normal", "Normal"), ("Pneumonia", "Viral Pneumonia")):
+        for part in ("images", "masks"):
+            (root / name / part).mkdir(parents=True)
+            for index in range(4):
+                image = grey_image(BRIGHTNESS[label], seed=index)
+                image.save(root / name / part / f"{name}-{index}.png")
+    (root / "Lung_Opacity").mkdir()
+    grey_image(100).save(root / "Lung_Opacity" / "a.png")
+    args = ["evaluate", "--model", model, "--data", str(root), "--out", str(tmp_path / "out")]
+    cli.main(args)
+    said = capsys.readouterr()
+    assert "12 of 25 files used; left out: 12 masks, 1 in Lung_Opacity" in said.out
+    assert "Lung_Opacity with 1 images is none of" in said.err
+    block = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (block["n"], block["accuracy"]) == (12, 1)
+    assert list(block["per_source"]) == ["radiography"]
+    cli.main([*args, "--map", "lung opacity=Normal"])
+    said = capsys.readouterr()
+    assert "13 of 25 files used" in said.out and "warning" not in said.err
 
 
 def test_unreadable_images_are_listed_and_not_fatal(model, tmp_path, capsys):
@@ -143,8 +173,8 @@ def test_a_dataset_repo_is_measured_by_its_id(model, dataset, hub, repo_id, tmp_
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder: (folder / "Covid").mkdir(), "no images in class folders"),
-        (lambda folder: plain(folder / "x", ["a.png"]), "class 'x'"),
+        (lambda folder: (folder / "Covid").mkdir(), "Covid has no images in it"),
+        (lambda folder: grey_image(60).save(folder / "a.png"), "has no class folders"),
         (lambda folder: (folder / "manifest.jsonl").write_text(""), "not a prepared dataset"),
     ],
 )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep import duplicates
-from data_prep.duplicates import connected, near_duplicates
+from aihealth.data import duplicates
+from aihealth.data.duplicates import connected, near_duplicates
 
 
 def thumbnails(count, seed=0):

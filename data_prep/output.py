@@ -1,0 +1,156 @@
+"""The folder that `prepare` makes: may it be made, is it there already, written whole or not."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aihealth.data.manifest import REPORT, Row, is_prepared, read_manifest, write_manifest
+from aihealth.data.parallel import in_order
+from aihealth.errors import UserError
+from aihealth.images import read_bytes
+from aihealth.release import read_json, write_json
+from data_prep.clean import clean_bytes
+from data_prep.scan import Scanned
+
+_STEM = 240  # bytes of a file name without number and suffix; file systems allow 255 in all
+
+
+def output_folder(out: str | Path) -> Path:
+    """Where a link leads that is given as --out: a folder that can be built beside and renamed.
+
+    Raises:
+        UserError: it cannot be renamed.
+    """
+    folder, here = Path(os.path.realpath(out)), Path.cwd()
+    if folder in (here, *here.parents):
+        raise UserError(f"--out {out} is the folder you are in, or one above it; name another")
+    if folder.is_mount():
+        raise UserError(f"--out {out} is a mount point; name a folder in it, such as {out}/data")
+    return folder
+
+
+def check_output(out: Path, roots: Sequence[str]) -> None:
+    """Refuse a folder that overlaps an input or holds something else.
+
+    Raises:
+        UserError: it does.
+    """
+    for root in roots:
+        folder = Path(root.partition("=")[2] if not Path(root).is_dir() else root).resolve()
+        if out == folder or folder in out.parents or out in folder.parents:
+            raise UserError(f"--out {out} and the input {folder} overlap; choose another --out")
+    if out.exists() and not is_prepared(out) and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not a prepared dataset; choose another --out")
+
+
+def is_up_to_date(out: Path, fingerprint: str, overwrite: bool) -> bool:
+    """Whether the folder holds what would be made; a file that was lost is refused.
+
+    Raises:
+        UserError: it holds another dataset, or a part of this one.
+    """
+    if not is_prepared(out) or overwrite:
+        return False
+    if read_json(out / REPORT).get("fingerprint") != fingerprint:
+        raise UserError(
+            f"{out} was prepared from other images, with other options or by an older version; "
+            "choose another --out, or replace it with --overwrite"
+        )
+    for row in read_manifest(out):
+        path = out / row.file
+        if not path.is_file() or path.stat().st_size != row.size:
+            raise UserError(f"{path} was changed or removed; prepare again with --overwrite")
+    return True
+
+
+def write(
+    out: Path,
+    images: Sequence[Scanned],
+    groups: Sequence[str],
+    splits: Sequence[str | None],
+    report: dict[str, Any],
+) -> None:
+    """Write the imagefolder, its manifest and its report under another name, then rename it.
+
+    Args:
+        out: where it is to lie.
+        images: what is written, without tags.
+        groups: of each image.
+        splits: of each image; None leaves it out.
+        report: see `prepare`.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(out)
+    part = out.with_name(f"{out.name}.part-{os.getpid()}")
+    try:
+        jobs = [
+            (image, group, split, stem)
+            for image, group, split, stem in zip(
+                images, groups, splits, _stems(images), strict=True
+            )
+            if split
+        ]
+        for split, label in sorted({(split, image.entry.label) for image, _, split, _ in jobs}):
+            (part / split / label).mkdir(parents=True)
+
+        def copy(job: tuple[Scanned, str, str, str]) -> Row:
+            image, group, split, stem = job
+            data, suffix = clean_bytes(read_bytes(image.entry.path))
+            file = f"{split}/{image.entry.label}/{stem}{suffix}"
+            (part / file).write_bytes(data)
+            digest = hashlib.sha256(data).hexdigest()
+            entry = image.entry
+            return Row(file, split, entry.label, entry.source, group, digest, len(data))
+
+        write_manifest(part, list(in_order(copy, jobs, "writing images")))
+        write_json(part / REPORT, report)
+        if out.exists():
+            old = out.with_name(f"{out.name}.old-{os.getpid()}")
+            out.rename(old)
+            part.rename(out)
+            shutil.rmtree(old)
+        else:
+            part.rename(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _stems(images: Sequence[Scanned]) -> list[str]:
+    """File names without suffix: unique, short enough, with the source up to the first "_"."""
+    taken: set[str] = set()
+    stems = []
+    for image in images:
+        source, stem = image.entry.source, re.sub(r"[^\w.-]+", "-", image.entry.path.stem)
+        if not stem.startswith(f"{source}_"):
+            stem = f"{source}_{stem}"
+        stem = stem.encode()[:_STEM].decode("utf-8", "ignore")
+        unique, number = stem, 1
+        while unique.lower() in taken:
+            number += 1
+            unique = f"{stem}-{number}"
+        taken.add(unique.lower())
+        stems.append(unique)
+    return stems
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what runs left behind that were killed; another run at work keeps its own."""
+    for folder in out.parent.glob(f"{out.name}.*-*"):
+        match = re.fullmatch(re.escape(out.name) + r"\.(part|old)-(\d+)", folder.name)
+        if match and not _is_running(int(match[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
