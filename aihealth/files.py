@@ -7,40 +7,17 @@ bytes. Hidden files and what operating systems leave behind are passed over.
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
 from aihealth.images import is_dicom
 
 # What is not read (HEIC, JPEG 2000) counts too: its answer says why, so nothing is lost in silence.
-_RASTER = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".jif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".dib",
-)
-_OTHER = (
-    ".gif",
-    ".dcm",
-    ".dicom",
-    ".dic",
-    ".ima",
-    ".dc3",
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jp2",
-    ".j2k",
-)
-SUFFIXES = frozenset(_RASTER + _OTHER)
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp", ".tif", ".tiff", ".bmp", ".dib",
+    ".gif", ".dcm", ".dicom", ".dic", ".ima", ".dc3", ".heic", ".heif", ".avif", ".jp2", ".j2k",
+}  # fmt: skip
 HEAD = 1024  # bytes of a file that tell what it is
 _SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
 _STARTS = (
@@ -147,9 +124,3 @@ def read_head(path: str | os.PathLike) -> bytes:
             return file.read(HEAD)
     except OSError:
         return b""
-
-
-def joined(names: Iterable[str]) -> str:
-    """Names for a sentence: "a, b and c"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

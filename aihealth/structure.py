@@ -117,6 +117,8 @@ def _jpeg(data: bytes) -> bool:
             place += 1
             if place - start > _JPEG_FILL:
                 raise ImageError("the JPEG file has too many fill bytes; save it anew")
+        if place + 4 > len(data):
+            break
         fill, marker, length = struct.unpack_from(">BBH", data, place)
         if fill != 0xFF:
             break  # Pillow looks further, or says that it is damaged.

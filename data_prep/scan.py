@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from aihealth.data.duplicates import THUMBNAIL
+from aihealth.data.duplicates import thumbnail
 from aihealth.data.layouts import Entry, is_mask
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
@@ -35,7 +35,7 @@ class Scanned:
         width: pixels.
         height: pixels.
         drawn: whether the file says that the demo generator drew it.
-        thumbnail: uint8 `(THUMBNAIL, THUMBNAIL)`.
+        thumbnail: uint8 `(16, 16)`.
     """
 
     entry: Entry
@@ -90,8 +90,6 @@ def _scan(entry: Entry) -> Scanned | Unreadable:
         with Image.open(io.BytesIO(data)) as picture:
             kind, mode = picture.format, picture.mode
             drawn = picture.info.get(DRAWN_KEY) == DRAWN_TEXT
-    size = (THUMBNAIL, THUMBNAIL)
-    thumbnail = Image.fromarray(pixels).resize(size, Image.Resampling.BOX)
     return Scanned(
         entry=entry,
         bytes=len(data),
@@ -102,7 +100,7 @@ def _scan(entry: Entry) -> Scanned | Unreadable:
         width=pixels.shape[1],
         height=pixels.shape[0],
         drawn=drawn,
-        thumbnail=np.asarray(thumbnail),
+        thumbnail=thumbnail(pixels),
     )
 
 

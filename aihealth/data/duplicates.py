@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -23,6 +24,12 @@ _LEAF = 32  # points in a leaf of the tree
 _BLOCK = 4096  # points that share a tree
 _CHUNK = 2048  # rows at a time
 _PART = 32_768  # pairs at a time
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """What near-duplicates are found by: uint8 `(16, 16)` of grey levels `(h, w)`."""
+    size = (THUMBNAIL, THUMBNAIL)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,6 +74,14 @@ def read_manifest(folder: str | Path) -> list[Row]:
         raise UserError(f"{path} is damaged ({error}); prepare the dataset again") from error
 
 
+def classes_of(folder: str | Path) -> list[str]:
+    """The classes of a prepared dataset, sorted; some may have no image in it."""
+    from aihealth.release import read_json
+
+    told = read_json(Path(folder) / REPORT).get("classes")  # Reports before format 3 have none.
+    return sorted(told or {row.label for row in read_manifest(folder)})
+
+
 def dataset_fingerprint(folder: str | Path) -> str:
     """Digest of which image, with which label, is in which split: the same wherever it lies."""
     digest = hashlib.sha256()

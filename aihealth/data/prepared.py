@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from aihealth import images
+from aihealth.data import across
+from aihealth.data.duplicates import THUMBNAIL, thumbnail
 from aihealth.data.manifest import DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError, first_line
@@ -81,6 +83,9 @@ def load(
 ) -> dict[str, Images]:
     """Load one or several prepared datasets and join them.
 
+    Near-duplicates across them, which were not looked for when each was prepared, are tied into
+    groups; of a group that is then on several sides only one stays, see `across`.
+
     Args:
         roots: folders or dataset repo ids ("org/name" or "org/name@revision").
         size: side of the square that the images are brought to, pixels.
@@ -92,9 +97,11 @@ def load(
         images have one size.
 
     Raises:
-        UserError: not prepared, no such repo or source, a split missing, or classes that differ.
+        UserError: not prepared, no such repo or source, a split missing, classes that differ, or a
+            class without an image to train on.
     """
     parts: dict[str, list[Images]] = {}
+    thumbnails: dict[str, list[np.ndarray]] = {}
     classes: list[str] | None = None
     for root in roots:
         opened = open_splits(root)
@@ -103,7 +110,7 @@ def load(
             raise UserError(f"--data {root} has no {missing[0]} images; prepare it again")
         for split, dataset in opened.items():
             side = train_size or size if split == "train" else size
-            part = _decode(dataset, split, side, root)
+            part, small = _decode(dataset, split, side, root, thumbnails=len(roots) > 1)
             classes = classes or part.classes
             if part.classes != classes:
                 raise UserError(
@@ -111,11 +118,53 @@ def load(
                     f"{', '.join(classes)}; prepare them together"
                 )
             parts.setdefault(split, []).append(part)
+            thumbnails.setdefault(split, []).append(small)
+    kept = {}
+    if len(roots) > 1:
+        parts, kept = _tied(parts, thumbnails)
     splits = {split: join(found) for split, found in parts.items()}
-    return splits if leave_out is None else _leave_out(splits, leave_out)
+    if leave_out is not None:
+        splits = _leave_out(splits, leave_out, kept)
+    elif kept:
+        splits = {split: part.subset(kept[split]) for split, part in splits.items()}
+    empty = sorted(set(range(len(classes or []))) - set(splits["train"].labels.tolist()))
+    if empty:
+        raise UserError(
+            f"{', '.join(roots)} has no image of {classes[empty[0]]} to train on; add --data that "
+            "has some"
+        )
+    return splits
 
 
-def _leave_out(splits: dict[str, Images], source: str) -> dict[str, Images]:
+def _tied(
+    parts: dict[str, list[Images]], thumbnails: dict[str, list[np.ndarray]]
+) -> tuple[dict[str, list[Images]], dict[str, np.ndarray]]:
+    """Tie groups that data sets share; says what is to go, and gives for each split what stays."""
+    every = [(split, number, part) for split, found in parts.items()
+             for number, part in enumerate(found)]  # fmt: skip
+    sizes = [len(part) for _, _, part in every]
+    found = across.look(
+        np.concatenate([small for split in parts for small in thumbnails[split]]),
+        np.concatenate([part.labels for _, _, part in every]),
+        np.repeat([number for _, number, _ in every], sizes),
+        np.concatenate([part.groups for _, _, part in every]),
+        np.repeat([split for split, _, _ in every], sizes),
+    )
+    if line := found.line():
+        print(line, file=sys.stderr)
+    tied: dict[str, list[Images]] = {split: [] for split in parts}
+    keep: dict[str, list[np.ndarray]] = {split: [] for split in parts}
+    end = np.cumsum(sizes)
+    for (split, _, part), stop, size in zip(every, end, sizes, strict=True):
+        rows = slice(stop - size, stop)
+        tied[split].append(dataclasses.replace(part, groups=found.groups[rows]))
+        keep[split].append(found.keep[rows])
+    return tied, {split: np.concatenate(flags) for split, flags in keep.items()}
+
+
+def _leave_out(
+    splits: dict[str, Images], source: str, keep: dict[str, np.ndarray]
+) -> dict[str, Images]:
     known = sorted({name for part in splits.values() for name in part.sources})
     if source not in known:
         raise UserError(f"--leave-out {source}: the data's sources are {', '.join(known)}")
@@ -125,7 +174,9 @@ def _leave_out(splits: dict[str, Images], source: str) -> dict[str, Images]:
     groups = np.concatenate([part.groups for part in left])
     # A patient of two hospitals, or a near-duplicate, would show what is left out.
     kept = {
-        split: part.subset((part.sources != source) & ~np.isin(part.groups, groups))
+        split: part.subset(
+            (part.sources != source) & ~np.isin(part.groups, groups) & keep.get(split, True)
+        )
         for split, part in splits.items()
     }
     if len(set(kept["train"].labels)) < len(kept["train"].classes):
@@ -185,18 +236,23 @@ def fingerprint(root: str) -> str:
 def _open_folder(folder: Path) -> dict[str, Any]:
     import datasets
 
-    from aihealth.data.manifest import read_manifest
+    from aihealth.data.manifest import classes_of, read_manifest
 
     rows = {row.file: row for row in read_manifest(folder)}
     # Without them `datasets` tries dozens of patterns, each a walk through all files.
     files = {split: f"{split}/**" for split in SPLITS if (folder / split).is_dir()}
     try:
-        splits = datasets.load_dataset("imagefolder", data_dir=str(folder), data_files=files)
+        # Labels even where a hospital has one class only.
+        splits = datasets.load_dataset(
+            "imagefolder", data_dir=str(folder), data_files=files, drop_labels=False
+        )
     except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
         raise UserError(f"--data {folder} cannot be read: {first_line(error)}") from error
     if "label" not in splits["train"].features:
         raise UserError(f"--data {folder} has no class folders; prepare it again")
+    classes = classes_of(folder)
     for split, dataset in splits.items():
+        dataset = _with_classes(dataset, classes, folder)
         undecoded = dataset.cast_column("image", datasets.Image(decode=False))
         # Paths as the manifest has them: split/class/name.
         names = ["/".join(Path(image["path"]).parts[-3:]) for image in undecoded["image"]]
@@ -208,6 +264,20 @@ def _open_folder(folder: Path) -> dict[str, Any]:
             "group", [row.group for row in found]
         )
     return splits
+
+
+def _with_classes(dataset: Any, classes: list[str], folder: Path) -> Any:
+    """Labels that count all classes of the data set, also those without an image in this folder."""
+    import datasets
+
+    names = dataset.features["label"].names
+    if names == classes:
+        return dataset
+    if unknown := sorted(set(names) - set(classes)):
+        raise UserError(f"{folder} has a folder {unknown[0]}, no class of it; prepare it again")
+    labels = [classes.index(names[label]) for label in dataset["label"]]
+    feature = datasets.ClassLabel(names=classes)
+    return dataset.remove_columns("label").add_column("label", labels).cast_column("label", feature)
 
 
 def _open_repo(root: str) -> dict[str, Any]:
@@ -238,9 +308,13 @@ def _open_repo(root: str) -> dict[str, Any]:
     return splits
 
 
-def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
+def _decode(
+    dataset: Any, split: str, size: int, root: str, thumbnails: bool = False
+) -> tuple[Images, np.ndarray]:
+    """Images of a split, and uint8 `(n, 16, 16)` to find near-duplicates by where asked for."""
     rows = dataset.select_columns(["image"])["image"]
     pixels = np.empty((len(dataset), size, size), np.uint8)
+    small = np.zeros((len(dataset), THUMBNAIL, THUMBNAIL), np.uint8)
 
     def fill(start: int) -> int:
         """Decode a few images in a row: a thread's hand-over costs as much as a small image."""
@@ -248,7 +322,11 @@ def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
         for index, item in enumerate(rows[start : start + CHUNK], start):
             try:
                 data = item["bytes"] or images.read_bytes(item["path"])
-                pixels[index] = images.prepare(data, size)
+                if thumbnails:
+                    whole = images.decode(data)
+                    pixels[index], small[index] = images.prepare(whole, size), thumbnail(whole)
+                else:
+                    pixels[index] = images.prepare(data, size)
             except images.ImageError as error:
                 name = os.path.basename(item["path"] or "an image")
                 raise UserError(
@@ -266,7 +344,7 @@ def _decode(dataset: Any, split: str, size: int, root: str) -> Images:
         np.array(dataset["source"], str),
         np.array(dataset["group"], str),
         drawn,
-    )
+    ), small
 
 
 def folder_pixels(folders: Sequence[str], size: int) -> np.ndarray:

@@ -116,6 +116,12 @@ def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Ima
     Raises:
         UserError: no such dataset, a split missing, or not the columns `image` and `label`.
     """
+    if len(roots) > 1:
+        print(
+            "warning: near-duplicates across several --data are not looked for with --stream; "
+            "prepare them together for figures that can be trusted",
+            file=sys.stderr,
+        )
     samples = {}
     for split in SPLITS:
         dataset = _shuffled(roots, split, seed, BUFFER)

@@ -16,7 +16,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData, constants
 
-from aihealth.data.manifest import MANIFEST, REPORT, Row, read_manifest
+from aihealth.data.manifest import MANIFEST, REPORT, Row, classes_of, read_manifest
 from aihealth.errors import UserError
 from aihealth.hub import hub_errors
 from aihealth.publishing import faults, staging
@@ -107,7 +107,7 @@ def stage_dataset(data: Path, into: Path, repo_id: str, terms: Terms) -> None:
     rows = read_manifest(data)
     known = [MANIFEST, REPORT, *(row.file for row in rows)]
     staging.collect(data, known, "the prepared dataset")
-    labels = sorted({row.label for row in rows})
+    labels = classes_of(data)
     (into / "data").mkdir()
     for split in SPLITS:
         part = [row for row in rows if row.split == split]
@@ -132,7 +132,7 @@ def dataset_card(
         size: bytes to download, None where that is not known.
     """
     report = read_json(data / REPORT)
-    labels = sorted({row.label for row in rows})
+    labels = classes_of(data)
     sources = sorted({row.source for row in rows})
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     parts = {split: part for split, part in parts.items() if part}
@@ -142,6 +142,11 @@ def dataset_card(
     conflicts = len(report.get("label_conflicts") or [])
     if conflicts:
         told.append(f"{conflicts} groups of near-duplicates carried different labels.")
+    if (report.get("patients") or {"known": 1})["known"] == 0:
+        told.append(
+            "No patient is known: images of one patient may be on both sides of the split, and "
+            "figures on it may be too good."
+        )
     url = f"{constants.ENDPOINT}/datasets/{repo_id}"
     title = repo_id.rpartition("/")[2]
     return DatasetCard.from_template(
