@@ -265,11 +265,16 @@ def stretch_strips(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.n
     low, high = float(np.float32(np.min(extremes))), float(np.float32(np.max(extremes)))
     if not np.isfinite([low, high]).all():
         raise ImageError("the image has values that are not numbers")
-    low, high = _without_outliers(low, high, np.concatenate(sample).astype(np.float32))
-    scale = 255.0 / (high - low) if high > low else 0.0
+    first, last = _without_outliers(low, high, np.concatenate(sample).astype(np.float32))
+    scale = np.float32(255.0 / (last - first) if last > first else 0.0)
     grey = np.empty(shape, np.uint8)
     for rows, strip in strips():
-        grey[rows] = np.rint(np.clip((strip.astype(np.float32) - low) * scale, 0, 255))
+        values = strip.astype(np.float32)
+        values -= np.float32(first)
+        values *= scale
+        if (first, last) != (low, high):
+            np.clip(values, 0, 255, out=values)
+        grey[rows] = np.rint(values, out=values)
     return grey
 
 
