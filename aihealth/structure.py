@@ -336,7 +336,7 @@ def _elements(data: bytes, place: int, explicit: bool) -> int | None:
     """Walk through a data set, into its sequences.
 
     Returns:
-        Length of the pixel data as it says; None where it cannot be come to.
+        Length of the pixel data as it says; None where it, or the end, cannot be come to.
 
     Raises:
         ImageError: too many elements, or a value of too many bytes.
@@ -358,7 +358,8 @@ def _elements(data: bytes, place: int, explicit: bool) -> int | None:
         if length > _longest(group, vr) and group != _PIXEL_GROUP:
             raise ImageError("the DICOM file has a value that is too long")
         place += length
-    return pixels
+    # Where a file does not end as it says, another reader may find other things in it.
+    return pixels if place == len(data) else None
 
 
 def _longest(group: int, vr: bytes) -> int:

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from aihealth import Classifier
-from tests.helpers.releases import copy_release, make_release
+from tests.helpers.releases import copy_release, make_dataset, make_release
 from tests.helpers.space_app import ROOT, SpaceApp, film, png
 from tests.hub_server import Hub, bind, client_env
 
@@ -177,12 +177,14 @@ def push(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
     """`push_to_hub.py model` onto a version that is there already."""
     first = make_release(folder / "first" / "release")
     second = copy_release(first, folder / "second", arch="other")
+    data = make_dataset(folder / "data", per_class=12)
     hub = Hub(folder / "hub", bind(0), folder / "home").start()
     try:
         env = {**os.environ, **client_env(hub.endpoint, folder / "home"), "HF_TOKEN": hub.token}
 
         def command(release: Path, repo: str) -> list[str]:
-            return python("push_to_hub.py", "model", "--release", release, "--repo-id", repo)
+            words = ("--release", release, "--repo-id", repo, "--regression-data", data)
+            return python("push_to_hub.py", "model", *words)
 
         picture = folder / "film.png"
         picture.write_bytes(encode_film(rng))
