@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from aihealth.evaluation.intervals import DRAWS, SEED, Groups, interval, resample
+from aihealth.evaluation.intervals import DRAWS, MIN_GROUPS, SEED, Groups, interval, resample
 
 ECE_BINS = 15
 
@@ -55,7 +55,7 @@ def mean_calibration_error(
         groups: (n,) names; what the bootstrap resamples as a whole.
 
     Returns:
-        `value`, and `interval`, 95%; None with a single group.
+        `value`, and `interval`, 95%; None with fewer than `MIN_GROUPS` groups.
     """
     names, source = np.unique(sources, return_inverse=True)
     gaps = calibration_gaps(probabilities, np.asarray(y_true))
@@ -67,7 +67,7 @@ def mean_calibration_error(
         drawn = times @ sums
         return np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1]
 
-    drawn = resample(units, error, DRAWS, SEED) if units.count > 1 else None
+    drawn = resample(units, error, DRAWS, SEED) if units.count >= MIN_GROUPS else None
     return {
         "value": round(float(error(np.ones((1, units.count)))[0]), 6),
         "interval": None if drawn is None else interval(drawn),

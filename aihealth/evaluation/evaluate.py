@@ -20,6 +20,7 @@ from aihealth.data.parallel import in_order
 from aihealth.data.patients import find_patients
 from aihealth.data.tables import table
 from aihealth.errors import UserError, shown
+from aihealth.evaluation.intervals import MIN_GROUPS
 from aihealth.evaluation.metrics import evaluate_predictions
 from aihealth.files import Account
 from aihealth.images import ImageError, ImageLike
@@ -393,6 +394,11 @@ def render(block: dict[str, Any]) -> str:
     bounds = block["intervals"]["balanced_accuracy"]
     if bounds:
         text += f"\nbalanced accuracy, 95% interval: {bounds[0]:.1%} to {bounds[1]:.1%}"
+    else:
+        text += (
+            f"\nno interval: {block['groups']} groups of patients or near-duplicates are too few, "
+            f"at least {MIN_GROUPS} are needed"
+        )
     shifts = [figures["shift"] for figures in lines.values() if figures.get("shift")]
     if any(shift["noticed"] for shift in shifts):
         text += (

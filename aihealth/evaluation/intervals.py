@@ -84,13 +84,13 @@ def mean_interval(
         seed: of the resamples.
 
     Returns:
-        [low, high], or None with fewer than two groups that have a value.
+        [low, high], or None with fewer than `MIN_GROUPS` that have a value.
     """
     values = np.asarray(values, np.float64)
     names = np.arange(len(values)) if groups is None else np.asarray(groups)
     defined = np.isfinite(values)
     units = Groups(names[defined], int(defined.sum()))
-    if units.count < 2:
+    if units.count < MIN_GROUPS:
         return None
     sums = units.sum(np.stack([values[defined], np.ones(len(units.index))], axis=1))
     drawn = resample(units, lambda times: times @ sums, draws, seed)

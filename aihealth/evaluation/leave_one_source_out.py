@@ -133,23 +133,34 @@ def leave_out(
         options: more options of `train.py`, the same for each run.
 
     Returns:
-        The block that `measure` makes.
+        The block that `measure` makes, with `not_left_out`: the sources that could not be, and
+        why.
 
     Raises:
-        UserError: no such data or source, a source without which a class has no images, or a
-            training that failed.
+        UserError: no such data or source, no source that can be left out, or a training that
+            failed.
     """
     from aihealth.evaluation.evaluate import check_output
 
     check_output(out)
-    known = known_sources(data)
+    counts = train_counts(data)
+    known = sorted(counts)
     unknown = sorted(set(sources or ()) - set(known))
     if unknown:
         raise UserError(f"--sources {unknown[0]}: the data's sources are {', '.join(known)}")
+    without = {name: reason for name in sources or known if (reason := why_not(name, counts))}
+    for name, reason in without.items():
+        print(f"warning: {name} cannot be left out: {reason}", file=sys.stderr)
+    chosen = [name for name in sources or known if name not in without]
+    if not chosen:
+        raise UserError(
+            f"no source can be left out: {next(iter(without.values()))}; add --data of another "
+            "hospital"
+        )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     parts, changed = [], {}
-    for source in sources or known:
+    for source in chosen:
         run = folder / source
         if (run / release.RELEASE).exists():
             _check(run / release.RELEASE, data, source, options)
@@ -160,18 +171,39 @@ def leave_out(
             changed[source] = Answers.load(run / CHANGED)
     answers = with_rules(Answers.join(parts), changed)
     answers.save(folder / ANSWERS)
-    block = measure(answers)
+    block = measure(answers) | {"not_left_out": without}
     release.write_json(folder / release.METRICS, {BLOCK: block})
     draw(answers, folder / release.FIGURES)
     return block
 
 
-def known_sources(data: Iterable[str]) -> list[str]:
-    """Names of the sources of prepared datasets, sorted."""
+def why_not(source: str, counts: dict[str, dict[str, int]]) -> str | None:
+    """Why a source cannot be left out, None where it can.
+
+    Args:
+        source: its name.
+        counts: for every source, how many images of each class there are to train on.
+    """
+    if len(counts) == 1:
+        return "there is no other source to train on"
+    for label in counts[source]:
+        if not any(own[label] for name, own in counts.items() if name != source):
+            return f"it alone has images of {label} to train on"
+    return None
+
+
+def train_counts(data: Iterable[str]) -> dict[str, dict[str, int]]:
+    """For every source, how many images of each class there are to train on."""
     from aihealth.data.prepared import open_splits
 
-    return sorted({name for root in data for part in open_splits(root).values()
-                   for name in part.unique("source")})  # fmt: skip
+    counts: dict[str, dict[str, int]] = {}
+    for root in data:
+        for split, part in open_splits(root).items():
+            names = part.features["label"].names
+            for source, label in zip(part["source"], part["label"], strict=True):
+                own = counts.setdefault(source, dict.fromkeys(names, 0))
+                own[names[label]] += split == "train"
+    return counts
 
 
 def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aihealth.evaluation.calibration import ECE_BINS, calibration_gaps
-from aihealth.evaluation.intervals import DRAWS, SEED, Groups, interval, resample
+from aihealth.evaluation.intervals import DRAWS, MIN_GROUPS, SEED, Groups, interval, resample
 
 
 def evaluate_predictions(
@@ -50,8 +50,9 @@ def evaluate_predictions(
         that are present), recall, ece, abstained, rejected, called (rows of the confusion matrix
         divided by their sum), outcomes, per_class (sensitivity, specificity, precision, auroc, n),
         confusion, intervals (95%, percentile bootstrap over groups; Wilson's where a share is 0 or
-        1 in all of them), answered (share, and the same), and per_source (the same for each).
-        A figure that is undefined is None.
+        1 in all of them; None with fewer than `MIN_GROUPS` groups behind the figure), answered
+        (share, and the same), and per_source (the same for each). A figure that is undefined is
+        None.
 
     Raises:
         ValueError: no sample, or shapes that do not fit each other.
@@ -92,7 +93,7 @@ def paired_bootstrap_difference(
 
     Returns:
         figure, n, groups, value, other, difference (value - other) and interval, the 95% interval
-        of the difference (None with a single group).
+        of the difference (None with fewer than `MIN_GROUPS` groups).
     """
     count = np.shape(probabilities)[1]
     pair = [_Samples(y_true, p, count, groups, None, None) for p in (probabilities, other)]
@@ -103,8 +104,7 @@ def paired_bootstrap_difference(
 
     value, reference = both(np.ones((1, units.count)))[0]
     drawn = resample(units, both, draws, seed)
-    # With a single group every resample is the sample itself, which says nothing of its spread.
-    bounds = interval(drawn[:, 0] - drawn[:, 1]) if units.count > 1 else None
+    bounds = interval(drawn[:, 0] - drawn[:, 1]) if units.count >= MIN_GROUPS else None
     return {
         "figure": figure,
         "n": len(pair[0].y),
@@ -253,8 +253,8 @@ def _report(samples: _Samples, classes: list[str], draws: int, seed: int) -> dic
         name: _by_class(row, classes, _number) for name, row in zip(classes, called, strict=True)
     }
     report["confusion"] = {"classes": classes, "counts": confusion.astype(int).tolist()}
-    # One group resampled is always itself: an interval of width 0 would promise certainty.
-    enough = groups.count > 1
+    # Few groups resampled are much alike: a narrow interval would promise certainty.
+    enough = groups.count >= MIN_GROUPS
     drawn = resample(groups, lambda w: _figures(samples, w), draws, seed) if enough else point
     rows = {name: np.concatenate([drawn[name], [units]] if enough else [[units]])
             for name, units in _units(samples).items()}  # fmt: skip
@@ -288,6 +288,8 @@ def _interval(rows: np.ndarray) -> list[float] | None:
     Where all draws are 0 or all are 1, Wilson's interval of as many groups that agree: none of 800
     films turned away does not mean that none ever is.
     """
+    if rows[-1] < MIN_GROUPS:
+        return None
     bounds = interval(rows[:-1])
     if bounds in ([0.0, 0.0], [1.0, 1.0]) and np.isfinite(rows[-1]):
         room = 1.96**2 / (rows[-1] + 1.96**2)

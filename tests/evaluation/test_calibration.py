@@ -47,18 +47,18 @@ def test_weights_of_zero_leave_samples_out_of_the_temperature():
 
 
 def test_errors_of_opposite_sign_at_two_sources_do_not_cancel():
-    p = np.array([[0.7, 0.2, 0.1]] * 8)
-    y = np.array([0, 0, 0, 0, 0, 0, 1, 1])  # all right at a; two of four at b
-    sources, groups = np.repeat(["a", "b"], 4), np.arange(8)
-    pooled = abs(0.7 - 6 / 8)
+    p = np.array([[0.7, 0.2, 0.1]] * 16)
+    y = np.array([0] * 12 + [1] * 4)  # all right at a; half at b
+    sources, groups = np.repeat(["a", "b"], 8), np.arange(16)
+    pooled = abs(0.7 - 12 / 16)
     assert expected_calibration_error(p, y) == pytest.approx(pooled)
     found = mean_calibration_error(p, y, sources, groups)
     assert found["value"] == pytest.approx((0.3 + 0.2) / 2)
     low, high = found["interval"]
     assert low <= found["value"] <= high
-    alone = mean_calibration_error(p, y, np.full(8, "a"), groups)
+    alone = mean_calibration_error(p, y, np.full(16, "a"), groups)
     assert alone["value"] == pytest.approx(pooled)
-    assert mean_calibration_error(p, y, sources, np.zeros(8))["interval"] is None
+    assert mean_calibration_error(p, y, sources, np.zeros(16))["interval"] is None
 
 
 # === Abstention ===

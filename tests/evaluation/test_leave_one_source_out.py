@@ -190,11 +190,11 @@ def prepared(tmp_path_factory):
 
 def test_all_sources_are_left_out_by_default(prepared):
     rows = [json.loads(line) for line in (prepared / "manifest.jsonl").read_text().splitlines()]
-    assert loso.known_sources([str(prepared)]) == sorted({row["source"] for row in rows})
+    assert sorted(loso.train_counts([str(prepared)])) == sorted({row["source"] for row in rows})
 
 
 def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp_path):
-    out, source = tmp_path / "left-out", loso.known_sources([str(prepared)])[0]
+    out, source = tmp_path / "left-out", min(loso.train_counts([str(prepared)]))
     options = ("--size", "32", "--augment", "light", "--batch-size", "16", "--epochs", "1")
     command = ("-m", "aihealth", "leave-out", "--data", prepared, "--out", out)
     command += ("--sources", source, "--", *options)
@@ -229,3 +229,32 @@ def test_an_unknown_source_is_refused(prepared, tmp_path):
     assert made.returncode != 0
     assert "atlantis" in made.stderr and "Traceback" not in made.stderr
     assert not (tmp_path / "x").exists()
+
+
+COUNTS = {
+    "ward": {"Covid": 4, "Normal": 4, "Pneumonia": 0},
+    "clinic": {"Covid": 4, "Normal": 4, "Pneumonia": 4},
+    "abroad": {"Covid": 0, "Normal": 4, "Pneumonia": 0},
+}
+
+
+def test_a_source_that_alone_has_a_class_cannot_be_left_out():
+    assert loso.why_not("ward", COUNTS) is None and loso.why_not("abroad", COUNTS) is None
+    assert loso.why_not("clinic", COUNTS) == "it alone has images of Pneumonia to train on"
+    assert "no other source" in loso.why_not("ward", {"ward": COUNTS["ward"]})
+
+
+def test_the_others_are_left_out_all_the_same_and_the_reason_is_kept(tmp_path, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(loso, "train_counts", lambda data: COUNTS)
+    monkeypatch.setattr(loso, "_train", lambda data, source, run, options: trained.append(source))
+    monkeypatch.setattr(
+        loso, "answers_of", lambda folder, data, source: answers(2.0, n=60, sources=(source,))
+    )
+    block = loso.leave_out(["data"], str(tmp_path / "out"))
+    assert trained == ["abroad", "ward"]
+    assert block["not_left_out"] == {"clinic": "it alone has images of Pneumonia to train on"}
+    assert "clinic cannot be left out: it alone has images of Pneumonia" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no source can be left out"):
+        loso.leave_out(["data"], str(tmp_path / "none"), sources=["clinic"])
+    assert not (tmp_path / "none").exists()

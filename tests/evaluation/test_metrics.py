@@ -157,12 +157,23 @@ def test_images_of_one_group_count_as_one():
     assert np.ptp(naive) < np.ptp(plain) / 2
 
 
-def test_one_group_has_no_interval():
-    y, p = sample(20)
-    block = evaluate_predictions(y, p, CLASSES, groups=["patient"] * 20)
-    assert block["intervals"]["accuracy"] is None
-    paired = paired_bootstrap_difference(y, p, p, groups=["patient"] * 20)
-    assert paired["interval"] is None
+@pytest.mark.parametrize("groups", [1, 2, intervals.MIN_GROUPS - 1, intervals.MIN_GROUPS])
+def test_few_groups_have_no_interval(groups):
+    y, p = sample(40)
+    names = np.arange(40) % groups
+    block = evaluate_predictions(y, p, CLASSES, groups=names, draws=50)
+    few = groups < intervals.MIN_GROUPS
+    assert (block["intervals"]["accuracy"] is None) == few
+    paired = paired_bootstrap_difference(y, p, p, groups=names, draws=50)
+    assert (paired["interval"] is None) == few
+
+
+def test_a_class_of_few_groups_has_no_interval_of_its_own():
+    y, p = sample(60)
+    groups = np.where(y == 0, np.arange(60) % 3, 3 + np.arange(60))
+    block = evaluate_predictions(y, p, CLASSES, groups=groups, draws=50)
+    recall = block["intervals"]["recall"]
+    assert recall["Covid"] is None and recall["Normal"] and block["intervals"]["accuracy"]
 
 
 def test_the_bootstrap_of_a_mean_has_its_standard_error():
