@@ -107,20 +107,26 @@ class Classifier:
     """
 
     def __init__(
-        self, folder: str | Path, *, revision: str | None = None, num_threads: int | None = None
+        self,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        name: str | None = None,
+        num_threads: int | None = None,
     ) -> None:
         """Open a release folder.
 
         Args:
             folder: what `train.py` wrote, or the snapshot of a model repo.
             revision: commit that the folder was downloaded from, where it was.
+            name: what rows of answers call it, by default as its folder.
             num_threads: threads for one image; by default two, or one where there is one core.
 
         Raises:
             UserError: the folder is no release, or its files are damaged.
         """
         self.folder = Path(folder)
-        self.revision = revision
+        self.name, self.revision = name or self.folder.resolve().name, revision
         self.config = release.ReleaseConfig.load(self.folder)
         self.classes = list(self.config.classes)
         self._num_threads = num_threads or min(2, os.cpu_count() or 1)
@@ -178,7 +184,7 @@ class Classifier:
             force_download=force_download,
             allow_patterns=list(release.SERVING_FILES),
         )
-        return cls(folder, revision=commit, num_threads=num_threads)
+        return cls(folder, revision=commit, name=str(repo_id_or_folder), num_threads=num_threads)
 
     def predict(self, image: images.ImageLike) -> Prediction:
         """Answer for one image.
