@@ -43,7 +43,12 @@ def publish(args: argparse.Namespace) -> None:
         )
     else:
         options = model.Options(
-            args.tag, args.create_pr, args.regression_data, args.allow_regression
+            tag=args.tag,
+            create_pr=args.create_pr,
+            regression_data=args.regression_data,
+            allow_regression=args.allow_regression,
+            audit=args.audit,
+            input_size=args.input_size,
         )
         if args.check:
             model.check_model(to, options)
@@ -99,6 +104,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="publish although it is worse; the reason goes into the card",
     )
 
+    model.add_argument(
+        "--audit", metavar="DIR", help="what `python -m aihealth audit` wrote about this model"
+    )
+    model.add_argument(
+        "--input-size",
+        type=int,
+        metavar="PIXELS",
+        help="that of this version, where it is another than that of the version on the Hub",
+    )
     model.add_argument("--gate-data", action=_Renamed, help=argparse.SUPPRESS)
 
     space = commands.add_parser("space", help="the Gradio page for a published model")

@@ -29,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from aihealth.data.cluster import Cluster
 from aihealth.errors import UserError, run_cli
+from aihealth.release import no_part_left
 from aihealth.training import distribution
 from aihealth.training.settings import RECIPE, Settings
 
@@ -72,7 +73,7 @@ def main() -> None:
     settings = parse_arguments()
     cluster = Cluster.from_environment()
     settings.check_output(writes=cluster.first)
-    with distribution.joined(cluster):
+    with distribution.joined(cluster), no_part_left(settings.out):
         # Keras starts its backend when it is imported, which must be after the others are met.
         from aihealth.training import loop
 
@@ -84,8 +85,9 @@ def main() -> None:
         from aihealth.publishing import card
         from aihealth.training import building
 
-        folder = building.build_release(run)
-        card.write(folder)
+        with no_part_left(settings.out):
+            folder = building.build_release(run)
+            card.write(folder)
         print(
             f"\nThe release is in {folder}. Look at it, serve it, publish it:\n"
             f"  python -m aihealth predict --model {folder} FILES\n"
@@ -113,9 +115,10 @@ def parse_arguments() -> Settings:
         help="folder of the run, such as runs/NAME")
     add("--arch", default="compact",
         help="compact (default), baseline, or a keras.applications name such as MobileNetV2")
-    add("--weights", action="append", metavar="imagenet|FILE",
-        help="starting weights: imagenet, a .keras or .weights.h5 file, or a checkpoint's "
-        "average.npz (default: random); given several times, their mean")
+    add("--weights", action="append", metavar="imagenet|FILE|REPO",
+        help="starting weights: imagenet, a .keras or .weights.h5 file, a checkpoint's "
+        "average.npz, a release folder, or a model repo such as ORG/NAME@v1.0.0 (default: "
+        "random); given several times, their mean")
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")
     add("--held-out-predictions", metavar="held_out.npz",

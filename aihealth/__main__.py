@@ -4,16 +4,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from aihealth import release
 from aihealth.errors import UserError, run_cli
+
+FORMATS = ("table", "csv", "json", "parquet")
 
 # Each command imports what it needs when it runs: `predict` starts in a tenth of a second.
 
 _EPILOG = """\
 examples:
-  python -m aihealth predict film.png
-  python -m aihealth predict --model org/name scans/ --csv answers.csv --heatmaps maps
+  python -m aihealth predict chest.png
+  python -m aihealth predict --model org/name scans/ --out answers.csv --heatmaps maps
   python -m aihealth predict --engine ray --data archive/ --out answers.parquet
   python -m aihealth evaluate --model runs/demo/release --data demo/data --out runs/demo/test
   python -m aihealth audit --model release --data data/all --out runs/audit
@@ -23,15 +26,17 @@ A MODEL is a release folder (made by train.py) or a repo id on the Hub. Not a me
 
 _PREDICT_EPILOG = """\
 examples:
-  python -m aihealth predict film.png scan.dcm
-  python -m aihealth predict --model org/name --revision v1.0.0 scans/ --json answers.json
-  python -m aihealth predict scans/ --json | jq '.[] | select(.error)'
+  python -m aihealth predict chest.png scan.dcm
+  python -m aihealth predict --model org/name --revision v1.0.0 scans/ --out answers.json
+  python -m aihealth predict scans/ --format json | jq '.[] | select(.error)'
   python -m aihealth predict --engine ray --data org/archive --out answers.parquet
 
-Folders are searched to any depth, also for Parquet files with the images inside. A JSON row has
-file, label (null where the model is not sure or sees no chest radiograph), probabilities,
-is_chest_radiograph, abstained, warning and error. A file that cannot be read is a row with its
-error, and the exit status is 1 when there was one. Not a medical device."""
+Folders are searched to any depth, also for Parquet files with the images inside. A row has file,
+label (empty where the model is not sure or sees no chest radiograph), the probabilities, abstained,
+is_chest_radiograph, ood_distance and ood_threshold (farther is no chest radiograph), warning,
+error, model and revision. The last line of a CSV also has, as shift_warning, what is to be known of
+20 images or more as a whole. A file that cannot be read is a row with its error, and the exit
+status is 1 when there was one. Not a medical device."""
 
 _EVALUATE_EPILOG = """\
 examples:
@@ -67,8 +72,8 @@ the surroundings that they were put into; and what is left after 14 kinds of pro
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m aihealth",
+    parser = _Parser(
+        prog="aihealth" if Path(sys.argv[0]).stem == "aihealth" else "python -m aihealth",
         description="Classify chest radiographs with a release and measure it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -81,19 +86,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     predict.add_argument(
         "--data", metavar="PATH_OR_REPO", help="a folder, a Parquet file or a dataset repo id"
     )
-    predict.add_argument("--out", metavar="FILE.parquet", help="write Parquet instead of a table")
+    predict.add_argument(
+        "--format", choices=FORMATS, help="default: what --out ends in, otherwise a table"
+    )
+    predict.add_argument("--out", metavar="FILE", help="default: the standard output")
     for kind in ("csv", "json"):
-        predict.add_argument(
-            f"--{kind}",
-            metavar=f"FILE.{kind}",
-            help=f"write {kind.upper()} instead of a table; without a file name, or with -, to the "
-            "standard output",
-        )
+        predict.add_argument(f"--{kind}", nargs="?", action=_Renamed, help=argparse.SUPPRESS)
     predict.add_argument(
         "--heatmaps",
         metavar="DIR",
-        help="write each image with its evidence tinted, as PNG: DIR/scans/a/film.png.Normal.png "
-        "for scans/a/film.png",
+        help="write each image with its heatmap (class activation map) as PNG: "
+        "DIR/scans/a/chest.png.Normal.png for scans/a/chest.png",
     )
     predict.add_argument(
         "--engine",
@@ -154,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if words[:1] == ["leave-out"]:
         raise UserError("leave-out is called leave-one-source-out now")
     end = words.index("--") if "leave-one-source-out" in words[:1] and "--" in words else len(words)
-    args = parser.parse_args(_bare_flags(words[:end]))
+    args = parser.parse_args(words[:end])
     args.options = words[end + 1 :]
     args.run(args)
 
@@ -184,15 +187,29 @@ def _command(
     return parser
 
 
-def _bare_flags(argv: Sequence[str]) -> list[str]:
-    """Let `--json` and `--csv` stand alone, without taking the next image for their file."""
-    args = list(argv)
-    for position, flag in enumerate(args):
-        if flag in ("--json", "--csv"):
-            follower = args[position + 1] if position + 1 < len(args) else ""
-            if follower != "-" and not follower.lower().endswith(flag.replace("--", ".")):
-                args[position] = f"{flag}=-"
-    return args
+class _Renamed(argparse.Action):
+    """An option of earlier versions, which names its new form."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        """Refuse it.
+
+        Raises:
+            UserError: always.
+        """
+        form = (option or "--").removeprefix("--")
+        raise UserError(f"{option} is now --format {form}, or --out FILE.{form} for a file")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are printed as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def _model(args: argparse.Namespace) -> str:
@@ -218,8 +235,7 @@ def _predict(args: argparse.Namespace) -> None:
         _model(args),
         [*args.inputs, *([locate(args.data)] if args.data else [])],
         revision=args.revision,
-        csv_file=args.csv,
-        json_file=args.json,
+        form=args.format,
         out=args.out,
         heatmaps=args.heatmaps,
         engine=args.engine,
@@ -264,5 +280,10 @@ def _leave_out(args: argparse.Namespace) -> None:
     print(f"wrote {Path(args.out) / 'metrics.json'} and {PREDICTIONS}")
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The `aihealth` command."""
     run_cli(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,9 +1,10 @@
 """Answering for one image: the release's LiteRT file, without TensorFlow."""
 
+import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +70,20 @@ class Shift:
     """Whether images, taken together, come from elsewhere than the training data.
 
     Attributes:
-        n: how many chest radiographs were compared.
-        value: how far they lie from the training data, see `FeatureDistance.shift`.
-        limit: what the known hospitals' keep within.
+        n: how many chest radiographs there were.
+        value: how far they lie from the training data, see `FeatureDistance.shift`; None for
+            fewer than `ood.LEAST_FOR_SHIFT`, and where the release has no limit.
+        limit: what the known hospitals' keep within, or None.
     """
 
     n: int
-    value: float
-    limit: float
+    value: float | None
+    limit: float | None
 
     @property
     def noticed(self) -> bool:
         """Whether they come from elsewhere."""
-        return self.value > self.limit
+        return self.value is not None and self.value > self.limit
 
     @property
     def warning(self) -> str | None:
@@ -105,20 +107,26 @@ class Classifier:
     """
 
     def __init__(
-        self, folder: str | Path, *, revision: str | None = None, num_threads: int | None = None
+        self,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        name: str | None = None,
+        num_threads: int | None = None,
     ) -> None:
         """Open a release folder.
 
         Args:
             folder: what `train.py` wrote, or the snapshot of a model repo.
             revision: commit that the folder was downloaded from, where it was.
+            name: what rows of answers call it, by default as its folder.
             num_threads: threads for one image; by default two, or one where there is one core.
 
         Raises:
             UserError: the folder is no release, or its files are damaged.
         """
         self.folder = Path(folder)
-        self.revision = revision
+        self.name, self.revision = name or self.folder.resolve().name, revision
         self.config = release.ReleaseConfig.load(self.folder)
         self.classes = list(self.config.classes)
         self._num_threads = num_threads or min(2, os.cpu_count() or 1)
@@ -132,7 +140,8 @@ class Classifier:
             self._model = (self.folder / release.LITERT).read_bytes()
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} has no {release.LITERT}") from error
-        runner, _ = self._interpreter()  # A damaged file is found now, not at the first image.
+        with _quiet():  # LiteRT greets on the standard error when it first makes room.
+            runner, _ = self._interpreter()  # A damaged file is found now, not at the first image.
         self._check_model(runner)
 
     @classmethod
@@ -175,7 +184,7 @@ class Classifier:
             force_download=force_download,
             allow_patterns=list(release.SERVING_FILES),
         )
-        return cls(folder, revision=commit, num_threads=num_threads)
+        return cls(folder, revision=commit, name=str(repo_id_or_folder), num_threads=num_threads)
 
     def predict(self, image: images.ImageLike) -> Prediction:
         """Answer for one image.
@@ -226,28 +235,24 @@ class Classifier:
             features=outputs["features"],
         )
 
-    def shift(self, answers: Iterable[Prediction]) -> Shift | None:
+    def shift(self, answers: Iterable[Prediction]) -> Shift:
         """Whether answered images come, as a whole, from elsewhere than the training data.
 
         One image tells little of that; twenty of one hospital tell it nearly always.
 
         Args:
             answers: of this classifier; those that are no chest radiographs do not count.
-
-        Returns:
-            None for fewer than `ood.LEAST_FOR_SHIFT` chest radiographs, and where the release has
-            no limit.
         """
+        answers = [answer for answer in answers if answer.is_chest_radiograph]
         seen = self._comparable(answers)
-        if seen is None:
-            return None
-        return Shift(len(seen), round(self._distance.shift(seen), 4), self.config.shift_limit)
+        value = None if seen is None else round(self._distance.shift(seen), 4)
+        return Shift(len(answers), value, self.config.shift_limit)
 
     def how_often_noticed(self, answers: Iterable[Prediction]) -> float | None:
         """Share, 0..1, of draws of `ood.LEAST_FOR_SHIFT` of these images that `shift` notices.
 
         Args:
-            answers: as for `shift`; None is given in the same cases.
+            answers: as for `shift`; None is given where its value is None.
         """
         seen = self._comparable(answers)
         if seen is None:
@@ -341,6 +346,7 @@ class Classifier:
                 self._local.interpreter = Interpreter(
                     model_content=self._model, num_threads=self._num_threads
                 )
+                self._local.interpreter.allocate_tensors()
                 runner = self._local.interpreter.get_signature_runner()
                 self._local.names = list(runner.get_output_details())
                 self._local.runner = runner
@@ -371,3 +377,20 @@ def _scaled(maps: np.ndarray | None) -> np.ndarray | None:
     maps = np.maximum(maps, 0.0)
     peak = maps.max()
     return (maps / peak if peak > 0 else maps).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what native code writes to the standard error by itself out of people's tables."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

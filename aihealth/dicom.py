@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import logging
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from aihealth.images import ends, stretch, stretch_strips
 from aihealth.limits import check_size
 
 HIDING = "The window in the file hides nearly all of the image and was left out."
+_SAMPLE = 2**18  # pixels that a window is judged by
 _LEAST_SHOWN = 0.05  # of the pixels, between the darkest and the brightest that a window leaves
 
 
@@ -96,7 +96,7 @@ def decode_dicom(data: bytes) -> DicomImage:
             padding = _padding(pixels, dataset, shift)
             if padding is not None:  # It must not count as the darkest or brightest value.
                 pixels = np.where(padding, pixels[~padding].min(), pixels)
-            pixels = _by_value(pixels, lambda *given: _shown(*given, dataset, remarks))
+            pixels = _in_grey(pixels, dataset, remarks)
     except ImageError:
         raise
     except NotImplementedError as error:  # No plugin decodes this syntax.
@@ -106,9 +106,8 @@ def decode_dicom(data: bytes) -> DicomImage:
         ) from error
     except Exception as error:
         raise ImageError("the DICOM file is damaged or cut short") from error
-    if pixels.ndim == 3:  # colour: a screenshot, or an export with annotations
-        pixels = _grey(pixels)
-    pixels = stretch(pixels)
+    if not photometric.startswith("MONOCHROME"):  # a screenshot, an export with annotations
+        pixels = stretch(_grey(pixels) if pixels.ndim == 3 else pixels)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
         pixels = 255 - pixels
     if padding is not None:
@@ -166,42 +165,39 @@ def _shown(
 
 def _between(values: np.ndarray, counts: np.ndarray | None) -> float:
     """Share of pixels that are neither the darkest nor the brightest value."""
+    if counts is not None:
+        values, counts = values[counts > 0], counts[counts > 0]
     inside = (values > values.min()) & (values < values.max())
     return float(inside.mean() if counts is None else counts[inside].sum() / counts.sum())
 
 
-def _by_value(
-    pixels: np.ndarray, change: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-) -> np.ndarray:
-    """Change pixels by their values alone, each value once.
+def _in_grey(pixels: np.ndarray, dataset: Any, remarks: list[str]) -> np.ndarray:
+    """Stored values as they are to be shown, uint8, 0 black to 255 white.
 
-    As floating-point numbers for each pixel, a large image would take a gigabyte.
-
-    Args:
-        pixels: of any type; where that has more than 16 bits, all are changed one by one.
-        change: takes values and how often each occurs, and gives as many.
-
-    Returns:
-        What `change` gives for the pixels; of whole numbers, as `stretch` makes it, uint8.
+    Where a table or window is applied, each value is changed once: as floating-point numbers for
+    each pixel, a large image would take a gigabyte.
     """
+    if not any(
+        name in dataset for name in ("ModalityLUTSequence", "VOILUTSequence", "WindowWidth")
+    ):
+        grey = stretch(pixels)
+        return 255 - grey if float(dataset.get("RescaleSlope", 1)) < 0 else grey
     if pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2:
         limits.check_memory(pixels.size * 32)
-        return change(pixels, None)
-    low = int(pixels.min())
-    strips = list(limits.strips(*pixels.shape[:2]))
-    counts = np.zeros(int(pixels.max()) - low + 1, np.int64)
-    for rows in strips:
-        places = pixels[rows].astype(np.int32).ravel() - low
-        counts += np.bincount(places, minlength=counts.size)
+        return stretch(_shown(pixels, None, dataset, remarks))
+    low, high = int(pixels.min()), int(pixels.max())
+    every = max(1, int(np.sqrt(pixels.size / _SAMPLE)))
+    sample = pixels[::every, ::every].astype(np.int32).ravel() - low
+    counts = np.bincount(sample, minlength=high - low + 1)
+    values = np.arange(low, high + 1).astype(pixels.dtype)
+    meant = _shown(values, counts, dataset, remarks).astype(np.float32)
     used = counts > 0
-    values = (np.flatnonzero(used) + low).astype(pixels.dtype)
-    meant = change(values, counts[used]).astype(np.float32)
-    first, last = ends(meant, counts[used])
-    table = np.zeros(used.size, np.uint8)
+    used[[0, -1]] = True  # The ends may be missing in the sample.
+    first, last = ends(meant[used], np.maximum(counts[used], 1))
     scale = 255.0 / (last - first) if last > first else 0.0
-    table[used] = np.rint(np.clip((meant - first) * scale, 0, 255))
+    table = np.rint(np.clip((meant - first) * scale, 0, 255)).astype(np.uint8)
     grey = np.empty(pixels.shape, np.uint8)
-    for rows in strips:
+    for rows in limits.strips(*pixels.shape[:2]):
         grey[rows] = table[pixels[rows].astype(np.int32) - low]
     return grey
 

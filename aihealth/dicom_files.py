@@ -5,7 +5,7 @@ import itertools
 import struct
 from typing import Any
 
-from aihealth import limits
+from aihealth import structure
 from aihealth.errors import ImageError
 
 CUT_SHORT = "the DICOM file is cut short"
@@ -36,7 +36,7 @@ def read(data: bytes) -> Any:
     # As `dcmread` does: the length that the group gives of itself (PS3.10 7.1) proves nothing.
     meta = _read_file_meta_info(file)
     if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        inflated = limits.inflate(file.read())
+        inflated = structure.inflate(file.read())
         dataset = read_dataset(io.BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
         return pydicom.FileDataset(None, dataset, file_meta=meta, is_implicit_VR=False)
     try:

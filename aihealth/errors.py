@@ -1,10 +1,14 @@
 """Problems a user can mend, and how the command lines show them."""
 
+import contextlib
 import errno
 import io
 import os
 import sys
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -51,8 +55,10 @@ def run_cli(main: Callable[[], None]) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # What a terminal cannot show becomes an escape.
         sys.stdout.reconfigure(errors="backslashreplace")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no word of CUDA in tables
     try:
-        main()
+        with needs("train"):
+            main()
     except UserError as error:
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:
@@ -73,11 +79,79 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def shown(file: str) -> str:
-    r"""A file's name as text that can be written: bytes that are not UTF-8 become `\xe9`."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
+def shown(text: str) -> str:
+    r"""Text from outside as a terminal may have it, on one line.
+
+    What is no letter, sign or space becomes an escape: a file name can neither forge a line nor
+    send the terminal a command. Bytes that are not UTF-8 become `\xe9`.
+
+    >>> shown("ward 3/é.png\x1b[2J\n")
+    'ward 3/é.png\\x1b[2J\\n'
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # how Python keeps a byte of a name that is not UTF-8
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    if sign.isprintable() or sign in _JOINERS or unicodedata.category(sign) == "Zs":
+        return sign
+    return sign.encode("unicode_escape").decode()
+
+
+_JOINERS = "\u200c\u200d"  # within words of some scripts, and within emoji
+
+
+# === Packages that are not there ===
+
+# The extras of pyproject.toml that a command may lack, and the modules by which that is seen.
+_EXTRAS = {
+    "dicom": ("pydicom", "gdcm"),
+    "ray": ("ray",),
+    "jax": ("jax", "jaxlib"),
+    "space": ("gradio",),
+}
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Say in one sentence which extra is missing, where a package cannot be imported.
+
+    Args:
+        extra: of pyproject.toml, unless the package that is missing belongs to another.
+
+    Raises:
+        UserError: names the package and the command that installs the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "aihealth", "data_prep"):
+            raise
+        raise UserError(
+            f"this needs {package}, which is not installed: {install_command(extra, package)}"
+        ) from error
+
+
+def install_command(extra: str, package: str) -> str:
+    """What to type for an extra: from the checkout, from where the package came, or by name.
+
+    Args:
+        extra: of pyproject.toml.
+        package: the module that is missing.
+    """
+    extra = next((name for name, modules in _EXTRAS.items() if package in modules), extra)
+    if (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file():
+        return f'pip install ".[{extra}]"'
+    try:
+        addresses = metadata.metadata("aihealth").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # the copy in a release or a Space
+        return f"pip install {package}"
+    address = next(line.partition(", ")[2] for line in addresses if line.startswith("Repository"))
+    return f'pip install "aihealth[{extra}] @ git+{address}"'
 
 
 def _fail(sentence: str, status: int) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {shown(sentence)}", file=sys.stderr)
     return status

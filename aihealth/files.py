@@ -8,9 +8,10 @@ import collections
 import dataclasses
 import os
 from collections.abc import Callable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+from aihealth.errors import UserError
 from aihealth.images import is_dicom
 
 # What is not read (HEIC, JPEG 2000) counts too: its answer says why, so nothing is lost in silence.
@@ -124,3 +125,20 @@ def read_head(path: str | os.PathLike) -> bytes:
             return file.read(HEAD)
     except OSError:
         return b""
+
+
+def inside(folder: str | os.PathLike, *names: str) -> Path:
+    """A folder joined with names from outside, which cannot lead out of it.
+
+    Args:
+        folder: our own.
+        names: from a file, a release, a repo or another program; relative paths.
+
+    Raises:
+        UserError: the path would lie elsewhere.
+    """
+    path = os.path.join(*names)
+    parts = PurePath(path).parts
+    if not parts or os.path.isabs(path) or PurePath(path).drive or ".." in parts or "\0" in path:
+        raise UserError(f"{path!r} is no name of a file in {folder}; it was not written or read")
+    return Path(folder, path)

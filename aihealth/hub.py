@@ -97,6 +97,16 @@ def resolve(
     return folder, folder.name
 
 
+def parse(address: str) -> tuple[str, str | None]:
+    """Repo id and revision of "org/name" or "org/name@revision".
+
+    >>> parse("org/name@v1.0.0"), parse("org/name")
+    (('org/name', 'v1.0.0'), ('org/name', None))
+    """
+    repo_id, _, revision = address.partition("@")
+    return repo_id, revision or None
+
+
 def check_repo_id(repo_id: str) -> None:
     """Refuse what cannot be a repo id, before anything is asked of the Hub.
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from aihealth import limits, wall
+from aihealth import limits, structure, wall
 from aihealth.dicom_header import is_dicom, with_header
 from aihealth.errors import ImageError
 from aihealth.limits import MAX_BYTES, check_size, too_many_pixels
@@ -94,7 +94,7 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
             raise ImageError(sentence)
     if is_dicom(data):
         data = with_header(data)
-    return decode_here(data) if limits.decodes_here(data) else wall.decode(data)
+    return decode_here(data) if structure.decodes_here(data) else wall.decode(data)
 
 
 _TEXT = re.compile(
@@ -143,16 +143,18 @@ def _from_text(text: str, told: re.Match[str]) -> bytes:
 
 
 def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
-    """Decode the bytes of a file in this process; see `limits` for the files that may be."""
+    """Decode the bytes of a file in this process; see `structure` for the files that may be."""
     if is_dicom(data):
         from aihealth.dicom import decode_dicom  # pydicom is loaded for DICOM files only.
 
         film = decode_dicom(data)
         return film.pixels, film.warning
     pixels, picture = _read(lambda: _past_previews(Image.open(io.BytesIO(data), formats=FORMATS)))
-    if picture.format == "JPEG" and limits.may_be_short(data, picture):
+    if picture.format == "JPEG" and structure.may_be_short(data, picture):
         # Pillow fills what is missing with grey; other bytes in its place would make a difference.
-        longer, _ = _read(lambda: Image.open(io.BytesIO(limits.lengthened(data)), formats=FORMATS))
+        longer, _ = _read(
+            lambda: Image.open(io.BytesIO(structure.lengthened(data)), formats=FORMATS)
+        )
         if not np.array_equal(pixels, longer):
             raise ImageError("the image is cut short: a part of the JPEG file is missing")
     return pixels, SEVERAL_FRAMES if _has_more_frames(picture) else None
@@ -263,11 +265,16 @@ def stretch_strips(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.n
     low, high = float(np.float32(np.min(extremes))), float(np.float32(np.max(extremes)))
     if not np.isfinite([low, high]).all():
         raise ImageError("the image has values that are not numbers")
-    low, high = _without_outliers(low, high, np.concatenate(sample).astype(np.float32))
-    scale = 255.0 / (high - low) if high > low else 0.0
+    first, last = _without_outliers(low, high, np.concatenate(sample).astype(np.float32))
+    scale = np.float32(255.0 / (last - first) if last > first else 0.0)
     grey = np.empty(shape, np.uint8)
     for rows, strip in strips():
-        grey[rows] = np.rint(np.clip((strip.astype(np.float32) - low) * scale, 0, 255))
+        values = strip.astype(np.float32)
+        values -= np.float32(first)
+        values *= scale
+        if (first, last) != (low, high):
+            np.clip(values, 0, 255, out=values)
+        grey[rows] = np.rint(values, out=values)
     return grey
 
 

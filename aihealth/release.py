@@ -7,8 +7,10 @@ every fact that more than one module needs stands here and nowhere else.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +34,7 @@ FIGURES = "figures"
 HISTORY = "history.json"
 AUDIT = "audit.json"  # what `python -m aihealth audit` found out about the release
 CHANGELOG = "changelog.json"
+SEEN = "seen.npz"  # salted hashes of what it was trained and validated on
 EXAMPLE = "examples/drawn.png"  # what the card's code blocks are tried on
 
 # What `aihealth.Classifier` downloads, and a Space preloads.
@@ -157,6 +160,12 @@ def local_folder(repo_id_or_folder: str | os.PathLike) -> Path | None:
     return None
 
 
+def model_digest(folder: str | Path) -> str:
+    """SHA-256 of a release's network: what says of a measurement that it is of this one."""
+    with (Path(folder) / LITERT).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -221,3 +230,14 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     finally:
         if not in_place:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def no_part_left(folder: str | Path) -> Iterator[None]:
+    """Remove from a folder what is half-written, `*.part`, when what is done there fails."""
+    try:
+        yield
+    except BaseException:
+        for part in Path(folder).glob("*.part"):
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+        raise

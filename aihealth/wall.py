@@ -1,7 +1,7 @@
 """Decoding in a process that may die: what a file does to a decoder stays behind this wall.
 
 The native decoders of compressed DICOM abort or overwrite memory on damaged frames, and large or
-unusual pictures can take minutes or gigabytes. Such files (`limits.decodes_here` says which) are
+unusual pictures can take minutes or gigabytes. Such files (`structure.decodes_here` says which) are
 sent as bytes to a worker, a Python process with limits on memory and time that knows neither the
 tokens nor the environment of its parent and cannot write files. Back come grey levels, or one
 sentence. A worker that dies or exceeds its limits costs its own file only; the next file gets

@@ -19,7 +19,7 @@ def run(settings: Settings) -> list[Table]:
         prepare = run_process(["-m", "data_prep", "prepare", folder, "--out", out])
         shutil.rmtree(out)
         predict = run_process(
-            ["-m", "aihealth", "predict", "--model", settings.model, folder, "--csv"]
+            ["-m", "aihealth", "predict", "--model", settings.model, folder, "--format", "csv"]
         )
         for name, process in (("prepare", prepare), ("predict", predict)):
             found[name].append((count, process.whole, process.peak))

@@ -2,10 +2,12 @@
 
     python -m benchmarks.load_space --users 20 --seconds 120
     python -m benchmarks.load_space --users 20 --seconds 120 --malformed 0.33
+    python -m benchmarks.load_space --users 20 --seconds 120 --malformed 0.33 --attacks DIR
 
 Starts `space/app.py` as a process (or asks one that runs, with --url), and has each user upload a
 drawn film and ask `/predict`, over and over. A malformed upload succeeds when it is refused with
-a sentence. Prints one JSON object; exits with 1 if any request failed.
+a sentence; one of the files in --attacks, when it is answered or refused. Prints one JSON object;
+exits with 1 if any request failed.
 """
 
 import argparse
@@ -31,7 +33,7 @@ CLASSES = ("Normal", "Covid", "Pneumonia")
 def run(settings: Settings) -> list[Table]:
     """Twenty visitors for a minute, one upload in five malformed; there is nothing to compare."""
     users, seconds = (2, 2.0) if settings.quick else (20, 60.0)
-    args = argparse.Namespace(users=users, seconds=seconds, malformed=0.2)
+    args = argparse.Namespace(users=users, seconds=seconds, malformed=0.2, attacks=None)
     with (
         tempfile.TemporaryDirectory() as folder,
         SpaceApp(Path(folder), MODEL_ID=str(settings.model)) as app,
@@ -55,28 +57,30 @@ def main() -> None:
 
 def measure(url, args, memory):
     """Let the users work; `memory` gives the server's MB, or None where it cannot be known."""
+    attacks = [path.read_bytes() for path in files_of(args.attacks)]
     good = [png(film(seed, CLASSES[seed % 3], size)) for seed, size in enumerate((256, 512, 1024))]
     bad = [b"", b"no image", good[0][:900], png(np.zeros((4, 4), np.uint8))]
     for content in good:  # The first answers load libraries; memory is compared after them.
         ask(url, content)
-    seconds, failures, lock = [], [], threading.Lock()
+    seconds, attacked, failures, lock = [], [], [], threading.Lock()
     before, end = memory(), time.monotonic() + args.seconds
 
     def user(number):
         choice = random.Random(number)
         while time.monotonic() < end:
             malformed = choice.random() < args.malformed
-            content = choice.choice(bad if malformed else good)
+            content = choice.choice((attacks or bad) if malformed else good)
             # Bytes after the end make each upload a file of its own, as different visitors' are.
             unique = content + (choice.randbytes(8) if content in good else b"")
             start = time.monotonic()
             try:
                 refused = ask(url, unique)
-                wrong = None if refused == malformed else f"refused: {refused}"
+                as_it_should = refused == malformed or (malformed and bool(attacks))
+                wrong = None if as_it_should else f"refused: {refused}"
             except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
                 wrong = f"{type(error).__name__}: {error}"
             with lock:
-                seconds.append(time.monotonic() - start)
+                (attacked if malformed else seconds).append(time.monotonic() - start)
                 if wrong:
                     failures.append(wrong)
 
@@ -96,6 +100,7 @@ def measure(url, args, memory):
         "malformed": args.malformed,
         "cores": os.cpu_count(),
         "requests": len(seconds),
+        "malformed_requests": len(attacked),
         "failed": len(failures),
         "failures": sorted(set(failures))[:5],
         "p50_s": p50,
@@ -103,6 +108,14 @@ def measure(url, args, memory):
         "requests_per_s": round(len(seconds) / args.seconds, 1),
         "memory_mb": {"before": before, "quarters": quarters},
     }
+
+
+def files_of(folder):
+    """The files in a folder, at any depth; small ones, for a thousand uploads."""
+    if not folder:
+        return []
+    found = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return [path for path in found if path.stat().st_size <= 4 * 2**20]
 
 
 def ask(url, content):
@@ -143,6 +156,7 @@ def parse_args():
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--malformed", type=float, default=0.0, help="share of broken uploads")
+    parser.add_argument("--attacks", help="folder of files that are sent as the broken ones")
     parser.add_argument("--url", help="a running Space; by default one is started")
     return parser.parse_args()
 

@@ -37,7 +37,7 @@ def _scaling(settings: Settings) -> Table:
     def rate(workers: int) -> float:
         busy.append(_busy())
         marks = []
-        answers = ray_engine.rows(str(settings.model), None, [str(folder)], workers)
+        answers = ray_engine.answers(str(settings.model), None, [str(folder)], workers)
         for number, _ in enumerate(answers, 1):
             if number in (warm, count):
                 marks.append((time.perf_counter(), *_processor_seconds()))
@@ -91,25 +91,26 @@ def _one_process(settings: Settings) -> Table:
     """What is not divided among workers: finding the files and writing the rows."""
     import pickle
 
+    from aihealth.answers import row
     from aihealth.classifier import Classifier
-    from aihealth.inference.answers import Parquet, output, row
     from aihealth.inference.archive import FILES, parts
+    from aihealth.inference.writers import writer
 
     classifier = Classifier(settings.model)
     prediction = classifier.predict(png_file(settings))
     rounds = 50 if settings.quick else 2000
-    part = pickle.dumps([row(f"/archive/{i:09d}.png", prediction, None) for i in range(FILES)])
+    part = pickle.dumps(
+        [row(classifier, f"/archive/{i:09d}.png", prediction) for i in range(FILES)]
+    )
     folder = _same_files(settings, 640 if settings.quick else 20000)
 
     def write() -> float:
         start = time.process_time()
-        with output(str(settings.work / "rows.parquet"), "wb") as file:
-            table = Parquet(file, classifier.classes, {})
+        with writer("parquet", str(settings.work / "rows.parquet"), classifier) as table:
             for _ in range(rounds):
                 for answer in pickle.loads(part):
                     table.row(answer)
             table.end()
-            table.close()
         return rounds * FILES / (time.process_time() - start)
 
     def find() -> float:
@@ -136,7 +137,7 @@ def _collecting(settings: Settings) -> Table:
         (folder / f"{index:07d}.png").touch()
 
     def rate() -> float:
-        answers = ray_engine.rows(str(settings.model), None, [str(folder)], 2)
+        answers = ray_engine.answers(str(settings.model), None, [str(folder)], 2)
         for _ in zip(range(warm), answers, strict=False):
             start = time.process_time()
         rest = sum(1 for _ in answers)

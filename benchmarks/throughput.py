@@ -14,7 +14,7 @@ def run(settings: Settings) -> list[Table]:
     """Ours answers for all files from a fresh process; the loops are warm and take a part."""
     folder = mixed_folder(settings, 12 if settings.quick else 2000)
     files = sorted(folder.iterdir())
-    command = ["-m", "aihealth", "predict", "--model", settings.model, folder, "--csv"]
+    command = ["-m", "aihealth", "predict", "--model", settings.model, folder, "--format", "csv"]
 
     def ours() -> float:
         finished = run_process(command)

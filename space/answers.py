@@ -14,7 +14,7 @@ from startup import Served
 
 from aihealth import Prediction
 from aihealth.images import ImageError, ImageLike, decode_with_warning, read_bytes
-from aihealth.limits import decodes_here
+from aihealth.structure import decodes_here
 
 _PROGRESS = gr.Progress()
 
@@ -94,9 +94,9 @@ class Answers:
             unit="images",  # in both languages
         )
         rows, classifier = list(steps), self._served.classifier
-        shift = classifier.shift(row.prediction for row in rows if row.prediction)
-        warning = shift.warning if shift else None
-        return render.table(rows, classifier.classes, language, warning), None
+        warning = classifier.shift(row.prediction for row in rows if row.prediction).warning
+        csv = batch.csv_url(rows, classifier, warning)
+        return render.table(rows, classifier.classes, language, warning, csv), None
 
     def _film_and_panel(self, path: str | Path, language: str) -> tuple[str, str]:
         try:

@@ -4,7 +4,6 @@ Archives are read entry by entry in memory, within limits, and never unpacked to
 """
 
 import base64
-import csv
 import dataclasses
 import io
 import zipfile
@@ -14,7 +13,7 @@ from typing import Any
 
 import overlay
 
-from aihealth import Prediction
+from aihealth import Classifier, Prediction, answers
 from aihealth.images import MAX_BYTES, ImageError, read_bytes
 
 MAX_IMAGES = 200
@@ -92,41 +91,23 @@ def count_images(uploads: list[tuple[str, str]]) -> int:
     return min(total, MAX_IMAGES)
 
 
-def to_csv(rows: list[Row], classes: list[str]) -> str:
-    """The rows as CSV text with a header (RFC 4180)."""
+def to_csv(rows: list[Row], classifier: Classifier, shift_warning: str | None = None) -> str:
+    """The rows as the CSV that `python -m aihealth predict` writes."""
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(
-        ["file", "label", *classes, "is_chest_radiograph", "abstained", "warning", "error"]
-    )
+    table = answers.Csv(text, classifier.classes)
     for row in rows:
-        answer = row.prediction
-        if answer is None:
-            figures = [""] * (len(classes) + 4)
-        else:
-            figures = [
-                answer.label or "",
-                *(f"{answer.probabilities[name]:.4f}" for name in classes),
-                answer.is_chest_radiograph,
-                answer.abstained,
-                answer.warning or "",
-            ]
-        writer.writerow([_inert(row.name), *figures, row.error or ""])
+        table.row(answers.row(classifier, row.name, row.prediction, row.error))
+    table.end(shift_warning)
     return text.getvalue()
 
 
-def csv_url(rows: list[Row], classes: list[str]) -> str:
+def csv_url(rows: list[Row], classifier: Classifier, shift_warning: str | None = None) -> str:
     """The CSV as a data URL, so that no file of answers is left on the server.
 
     The byte order mark makes spreadsheets read the file as UTF-8.
     """
-    data = to_csv(rows, classes).encode("utf-8-sig")
+    data = to_csv(rows, classifier, shift_warning).encode("utf-8-sig")
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(data).decode("ascii")
-
-
-def _inert(cell: str) -> str:
-    """A file name that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _expand(name: str, path: str) -> Iterator[tuple[str, bytes | ImageError]]:

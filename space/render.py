@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import overlay
 import texts
-from batch import Row, csv_url
+from batch import Row
 from huggingface_hub.constants import ENDPOINT
 from startup import Served, short_revision
 from texts import number, percent, say
@@ -93,7 +93,9 @@ def trust(served: Served, language: str) -> str:
     )
 
 
-def table(rows: list[Row], classes: list[str], language: str, warning: str | None = None) -> str:
+def table(
+    rows: list[Row], classes: list[str], language: str, warning: str | None = None, csv: str = ""
+) -> str:
     """The answers of a batch, one row an image, with the CSV as a link.
 
     Args:
@@ -101,6 +103,7 @@ def table(rows: list[Row], classes: list[str], language: str, warning: str | Non
         classes: of the release.
         language: "en" or "fr".
         warning: what the reader should know of the images as a whole.
+        csv: address of the same rows as CSV.
     """
     shown = [_table_row(row, classes, language) for row in rows]
     states = Counter(row["state"] for row in shown)
@@ -110,7 +113,7 @@ def table(rows: list[Row], classes: list[str], language: str, warning: str | Non
         rows=shown,
         classes=classes,
         warning=texts.reason(warning, language),
-        csv=csv_url(rows, classes),
+        csv=csv,
         counts={name: states[name] for name in ("answered", "unsure", "turned_away", "failed")},
     )
 

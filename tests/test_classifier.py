@@ -210,14 +210,16 @@ def test_films_of_another_hospital_are_noticed_together(tmp_path):
     shift = classifier.shift(others)
     assert shift.noticed and shift.value == pytest.approx(1.5, abs=0.4)
     assert "these 30 images differ" in shift.warning
-    assert classifier.shift(others[:19]) is None
+    few = classifier.shift(others[:19])
+    assert (few.n, few.value, few.noticed, few.warning) == (19, None, False, None)
     hands = classifier.predict_batch([np.zeros((SIZE, SIZE), np.uint8)] * 20)
     far = [dataclasses.replace(answer, is_chest_radiograph=False) for answer in hands]
     assert classifier.shift(own + far) == classifier.shift(own)
 
 
 def test_a_release_without_a_limit_says_nothing_of_many_images(classifier):
-    assert classifier.shift(classifier.predict_batch([grey(120)] * 25)) is None
+    without_limit = classifier.shift(classifier.predict_batch([grey(120)] * 25))
+    assert (without_limit.value, without_limit.warning) == (None, None)
 
 
 def test_what_is_far_is_turned_away_with_its_probabilities(folder, tmp_path):

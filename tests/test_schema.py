@@ -118,3 +118,13 @@ def test_no_pickle_is_read(copy):
     np.savez(copy / release.OOD, **(arrays(copy) | {"scales": np.array([{"a": 1}], object)}))
     with pytest.raises(UserError, match="damaged"):
         Classifier(copy)
+
+
+def test_nothing_half_written_stays_when_what_writes_fails(tmp_path):
+    (tmp_path / "checkpoint.part").mkdir()
+    (tmp_path / "checkpoint.part" / "model.keras").write_text("half")
+    (tmp_path / "metrics.json.part").write_text("half")
+    (tmp_path / "metrics.json").write_text("whole")
+    with pytest.raises(OSError, match="full"), release.no_part_left(tmp_path):
+        raise OSError("full")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]

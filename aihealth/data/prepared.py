@@ -230,9 +230,9 @@ def fingerprint(root: str) -> str:
         return dataset_fingerprint(root)
     from aihealth import hub
 
-    repo_id, _, revision = root.partition("@")
+    repo_id, revision = hub.parse(root)
     folder, commit = hub.resolve(
-        repo_id, repo_type="dataset", revision=revision or None, allow_patterns=["README.md"]
+        repo_id, repo_type="dataset", revision=revision, allow_patterns=["README.md"]
     )
     return commit or hashlib.sha256(str(folder).encode()).hexdigest()
 
@@ -289,13 +289,11 @@ def _open_repo(root: str) -> dict[str, Any]:
 
     from aihealth import hub
 
-    repo_id, _, revision = root.partition("@")
+    repo_id, revision = hub.parse(root)
     # The Hub client's errors are sentences already; what is left is about the content.
-    hub.resolve(
-        repo_id, repo_type="dataset", revision=revision or None, allow_patterns=["README.md"]
-    )
+    hub.resolve(repo_id, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
     try:
-        splits = datasets.load_dataset(repo_id, revision=revision or None)
+        splits = datasets.load_dataset(repo_id, revision=revision)
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
         raise UserError(f"--data {root} cannot be read: {first_line(error)}") from error
     features = splits[next(iter(splits))].features

@@ -12,16 +12,19 @@ EARLIER = "earlier_runs"  # every run before, each once, the first one first
 PARENTS = "continued_from"  # places in that list; before 2026-11-23 the runs themselves
 
 
-def provenance_of(weights: str | Path) -> dict[str, Any] | None:
-    """What the run that some weights come from says of itself; None where they lie alone.
+def release_beside(weights: str | Path) -> Path:
+    """The folder of the release that some weights come from; it need not be there.
 
     Args:
         weights: a file of a release, or of a checkpoint, which lies beside the release of its run.
     """
     folder = Path(weights).parent
-    if Path(weights).suffix == ".npz":
-        folder = folder.parent / release.RELEASE
-    path = folder / release.PROVENANCE
+    return folder.parent / release.RELEASE if Path(weights).suffix == ".npz" else folder
+
+
+def provenance_of(weights: str | Path) -> dict[str, Any] | None:
+    """What the run that some weights come from says of itself; None where they lie alone."""
+    path = release_beside(weights) / release.PROVENANCE
     return release.read_json(path) if path.is_file() else None
 
 

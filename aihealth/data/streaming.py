@@ -255,18 +255,16 @@ def _files(root: str, split: str) -> list[str]:
     """Paths or `hf://` addresses of the Parquet files of one split."""
     import datasets
 
-    path, _, revision = root.partition("@")
-    if os.path.isdir(root):
-        path, revision = root, ""
-    else:
-        from aihealth import hub
+    from aihealth import hub
 
+    if os.path.isdir(root):
+        path, revision = root, None
+    else:
+        path, revision = hub.parse(root)
         # The Hub client's errors are sentences already; what is left is about the content.
-        hub.resolve(
-            path, repo_type="dataset", revision=revision or None, allow_patterns=["README.md"]
-        )
+        hub.resolve(path, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
     try:
-        config = datasets.load_dataset_builder(path, revision=revision or None).config
+        config = datasets.load_dataset_builder(path, revision=revision).config
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
         raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
     if config.data_files is None or not hasattr(config, "columns"):

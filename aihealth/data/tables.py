@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from aihealth.errors import shown
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Lay out a table for the terminal: the first column to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[shown(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(

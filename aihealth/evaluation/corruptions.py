@@ -16,28 +16,6 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 BICUBIC = Image.Resampling.BICUBIC
 SEED = 0
 
-# Where the lungs of a frontal film lie, as shares of its width and height: two upright ellipses
-# (centre x, centre y, half width, half height), laid over the mean films of the collections that
-# the project knows. Plain geometry, no segmentation: the same place in every image, so that its
-# outline tells nothing of the patient.
-LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
-
-
-def surround(pixels: np.ndarray, other: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    """The lungs of one image in the surroundings of another.
-
-    The other image is brought to the grey levels of this one (mean and deviation where the lungs
-    lie become the same), so that the seam tells of neither.
-
-    Args:
-        pixels: uint8 `(size, size)`.
-        other: the same, of which the surroundings come.
-        lungs: bool `(size, size)`.
-    """
-    mean, spread = pixels[lungs].mean(), pixels[lungs].std() + 5
-    frame = (other - other[lungs].mean()) / (other[lungs].std() + 5) * spread + mean
-    return np.where(lungs, pixels, np.uint8(np.clip(np.rint(frame), 0, 255)))
-
 
 def tone(pixels: np.ndarray, exponent: float) -> np.ndarray:
     """Another tone curve: grey levels, as 0..1, to a power."""
@@ -139,7 +117,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "one side darker": shade,
 }
 
-# How much of the body the film shows, and nothing else: answers should stay what they are.
+# How much of the body the image shows, and nothing else: answers should stay what they are.
 FRAMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "a grey border of 15%": lambda pixels: frame(pixels, 128, 0.15),
     "a tenth less at each side": lambda pixels: crop(pixels, 0.1),

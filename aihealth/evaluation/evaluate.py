@@ -199,7 +199,8 @@ def block_of(
 
 def _shift(classifier: Classifier, answers: Sequence[Prediction]) -> dict[str, Any] | None:
     shift = classifier.shift(answers)
-    return dataclasses.asdict(shift) | {"noticed": shift.noticed} if shift else None
+    known = shift.value is not None
+    return dataclasses.asdict(shift) | {"noticed": shift.noticed} if known else None
 
 
 def probability_matrix(answers: Iterable[Prediction]) -> np.ndarray:

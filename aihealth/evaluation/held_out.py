@@ -35,14 +35,14 @@ class Predictions:
         labels: `(n,)` integers, index into `classes`.
         sources: `(n,)` names.
         groups: `(n,)` names; near-duplicates and images of one patient share one.
-        rejected: `(n,)` bool, turned away as no chest radiograph.
+        rejected: `(n,)` bool, found out of distribution.
         classes: class names.
         recipe: how the models were trained, for people.
         temperatures: `(n,)` to divide the logits by, the same for all images of a source; None
             where nobody has chosen them yet.
         thresholds: `(n,)` the probability, 0..1, under which the answer is "not sure"; the same.
-        noticed: `(n,)` how often 20 images of the source, taken together, are noticed to come from
-            elsewhere (`Classifier.shift`), 0..1; the same for all images of a source.
+        noticed: `(n,)` how often 20 images of the source, taken together, show a distribution shift
+            (`Classifier.shift`), 0..1; the same for all images of a source.
     """
 
     logits: np.ndarray

@@ -29,9 +29,9 @@ def evaluate_predictions(
     """All figures of one data set, as they stand in `metrics.json`.
 
     The figures at the top level (and in each source) count the most probable class of **every**
-    sample, also where the classifier abstained or turned the image away; `answered` gives the
-    same figures on the samples that were neither. `outcomes` gives per true class the share of
-    each answer that a user sees.
+    sample, also where the classifier abstained or found the image out of distribution;
+    `answered` gives the same figures on the samples that were neither. `outcomes` gives per true
+    class the share of each answer that a user sees.
 
     Args:
         y_true: (n,) integer class indices.
@@ -39,7 +39,7 @@ def evaluate_predictions(
         classes: C names.
         groups: (n,) patients or groups of near-duplicates; each sample its own by default.
         sources: (n,) where each sample comes from; without it there is no `per_source`.
-        rejected: (n,) bool, turned away as no chest radiograph.
+        rejected: (n,) bool, found out of distribution.
         abstained: (n,) bool, answered "not sure".
         dataset: a name for people.
         draws: resamples of the bootstrap.
@@ -286,7 +286,7 @@ def _interval(rows: np.ndarray) -> list[float] | None:
     """From the values of all draws, and the number of groups in the last row.
 
     Where all draws are 0 or all are 1, Wilson's interval of as many groups that agree: none of 800
-    films turned away does not mean that none ever is.
+    radiographs out of distribution does not mean that none ever is.
     """
     if rows[-1] < MIN_GROUPS:
         return None
@@ -317,7 +317,7 @@ def _by_class(values: np.ndarray, classes: list[str], read: Callable) -> dict[st
 
 
 def _outcomes(samples: _Samples, classes: list[str]) -> dict[str, dict[str, float | None]]:
-    """Per true class the share of each answer; what is turned away is not counted as abstained."""
+    """Per true class the share of each answer; out of distribution does not count as abstained."""
     names = [*classes, "abstained", "rejected"]
     answer = samples.p.argmax(axis=1)
     answer[samples.abstained] = len(classes)

@@ -9,11 +9,11 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.files import HEAD as FIRST_BYTES
 from aihealth.files import is_passed_over, starts_like_image, suffix_is_image
 from aihealth.images import MAX_BYTES, ImageError, read_bytes
@@ -142,9 +142,9 @@ def locate(data: str) -> str:
     from aihealth import hub, release
 
     release.local_folder(data)  # It reads like a path: says that there is none.
-    repo_id, _, revision = data.partition("@")
-    with hub.hub_errors(repo_id, repo_type="dataset", revision=revision or None):
-        commit = HfApi().dataset_info(repo_id, revision=revision or None).sha
+    repo_id, revision = hub.parse(data)
+    with hub.hub_errors(repo_id, repo_type="dataset", revision=revision):
+        commit = HfApi().dataset_info(repo_id, revision=revision).sha
     return f"{HUB}{repo_id}@{commit}"
 
 
@@ -185,7 +185,7 @@ def parts(inputs: Sequence[str]) -> Iterator[Part]:
 
 def _inside(folder: str) -> Iterator[Part]:
     items: list[Item] = []
-    for path in _sorted(_found(folder, tell=True)):
+    for path in sorted(_found(folder, tell=True), key=os.fsencode):
         if path.lower().endswith(".parquet"):
             yield from _cut(items)
             items = []
@@ -268,8 +268,8 @@ def _walk(folder: str, tell: bool) -> Iterator[str]:
                 elif link and os.path.isdir(path):
                     if tell:
                         print(
-                            f"warning: {path} is a link to a folder and was left out; name it to "
-                            "have it searched",
+                            f"warning: {shown(path)} is a link to a folder and was left out; name "
+                            "it to have it searched",
                             file=sys.stderr,
                         )
                 elif _may_hold_images(entry.name) and (
@@ -288,17 +288,6 @@ def _walk_hub(address: str) -> Iterator[str]:
             name = os.path.basename(path)  # To open every card and table there would take long.
             if _may_hold_images(name) and (suffix_is_image(name) or not _worded_suffix(name)):
                 yield "hf://" + path
-
-
-def _sorted(paths: Iterable[str]) -> Iterator[str]:
-    """Sort more paths than memory would hold: SQLite keeps them in a temporary file of its own."""
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect("", check_same_thread=False)) as table:
-        table.execute("CREATE TABLE paths (path BLOB PRIMARY KEY) WITHOUT ROWID")
-        table.executemany("INSERT INTO paths VALUES (?)", ((os.fsencode(path),) for path in paths))
-        for (path,) in table.execute("SELECT path FROM paths ORDER BY path"):
-            yield os.fsdecode(path)
 
 
 def _may_hold_images(name: str) -> bool:
@@ -341,6 +330,6 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 
 
 def _hub_errors(address: str) -> contextlib.AbstractContextManager[None]:
-    from aihealth.hub import hub_errors
+    from aihealth import hub
 
-    return hub_errors(address.removeprefix(HUB).partition("@")[0], repo_type="dataset")
+    return hub.hub_errors(hub.parse(address.removeprefix(HUB))[0], repo_type="dataset")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from aihealth import release
 from aihealth.classifier import Classifier
-from aihealth.errors import UserError, first_line
-from aihealth.inference.answers import answer
+from aihealth.errors import UserError, first_line, needs
+from aihealth.inference.answering import Answered, answer
 from aihealth.inference.archive import Part, parts
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ _OBJECT_STORE = 256 * 2**20  # bytes; names and rows need little
 _TRIES = 3  # how often a part is begun again after its worker died
 
 
-def rows(
+def answers(
     model: str, revision: str | None, inputs: Sequence[str], workers: int | None = None
-) -> Iterator[dict[str, Any]]:
-    """Answer for an archive; the rows of `aihealth.answers.answer`, in the order of its parts.
+) -> Iterator[Answered]:
+    """Answer for an archive; what `answering.answer` gives, in the order of its parts.
 
     Ray is started on this machine for the time being, answers only to who knows a token made for
     this run, and keeps its logs in a folder that is removed; where RAY_ADDRESS names a cluster,
@@ -59,7 +59,7 @@ def rows(
         )
         with tqdm(desc="predicting", unit=" images", disable=None, leave=False) as bar:
             for batch in batches:
-                for part in batch.column("rows").to_pylist():
+                for part in batch.column("answers").to_pylist():
                     found = pickle.loads(part)
                     bar.update(len(found))
                     yield from found
@@ -116,10 +116,10 @@ class _Worker:
         """Answer for each part of a block."""
         import pyarrow
 
-        rows = [self._answer(pickle.loads(part)) for part in batch.column("part").to_pylist()]
-        return pyarrow.table({"rows": [pickle.dumps(part) for part in rows]})
+        found = [self._answer(pickle.loads(part)) for part in batch.column("part").to_pylist()]
+        return pyarrow.table({"answers": [pickle.dumps(part) for part in found]})
 
-    def _answer(self, part: Part) -> list[dict[str, Any]]:
+    def _answer(self, part: Part) -> list[Answered]:
         return [answer(self._classifier, item) for item in part.items()]
 
 
@@ -136,13 +136,9 @@ def _import_ray() -> Any:
     # Nothing is reported to anyone, and what Ray's processes say stays in its log folder.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
+    with needs("ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise UserError(
-            f'--engine ray needs Ray ({first_line(error)}): pip install "ray[data]"'
-        ) from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     return ray
 

@@ -3,7 +3,7 @@
 - Keras 3: `config.json`, `metadata.json`, `model.weights.h5`
   (`keras.saving.load_model("hf://...")`, `aihealth.from_pretrained_keras`);
 - TensorFlow SavedModel with Keras metadata (`huggingface_hub` 0.x with `tf_keras`);
-- LiteRT: probabilities, class activation maps and features in one call (`aihealth.Classifier`).
+- LiteRT: probabilities, heatmaps and features in one call (`aihealth.Classifier`).
 
 Needs TensorFlow, also where the model was trained on another backend.
 """

@@ -1,4 +1,4 @@
-"""Every film in one frame: a small network finds the lungs, and the image is cut to their box.
+"""Every radiograph in one frame: a small network finds the lungs, the image is cut to their box.
 
 How large the lungs stand in an image, and where, tells of the hospital and not of the patient. So
 the localiser gives a box, lungs and a narrow margin, and the classifying network sees nothing but
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BOX = f"{LOCALISER}_box"
 IMAGE_SIDE = 224  # of images whose frame is cut, pixels
 LOCALISER_SIDE = 56  # what the localiser looks at, pixels
-MAP_SIDE = 28  # cells of a class activation map that is put back onto the image
+MAP_SIDE = 28  # pixels of a heatmap that is put back onto the image
 MARGIN = 0.06  # at each side, share of the size of the lungs
 _BATCH = 64
 _FILTERS = ((16, 2), (32, 1), (48, 2), (64, 1), (64, 2))  # filters and stride of its convolutions
@@ -171,13 +171,13 @@ def put_back(maps: "tf.Tensor", box: "tf.Tensor") -> "tf.Tensor":
     """
     import tensorflow as tf
 
-    def weights(low: tf.Tensor, high: tf.Tensor, cells: int) -> tf.Tensor:
+    def weights(low: tf.Tensor, high: tf.Tensor, pixels: int) -> tf.Tensor:
         places = (tf.range(MAP_SIDE, dtype=tf.float32) + 0.5) / MAP_SIDE
         share = (places - low) / tf.maximum(high - low, 1e-3)
-        # Between the last cell's centre and the edge of the frame the map goes on as it is.
+        # Between the last pixel's centre and the edge of the frame the map goes on as it is.
         inside = tf.cast((share >= 0.0) & (share <= 1.0), tf.float32)[:, None]
-        cell = tf.clip_by_value(share * cells - 0.5, 0.0, cells - 1.0)[:, None]
-        away = tf.abs(cell - tf.range(cells, dtype=tf.float32)[None])
+        place = tf.clip_by_value(share * pixels - 0.5, 0.0, pixels - 1.0)[:, None]
+        away = tf.abs(place - tf.range(pixels, dtype=tf.float32)[None])
         return inside * tf.nn.relu(1.0 - away)
 
     left, top, right, bottom = tf.unstack(box[0])
@@ -196,8 +196,8 @@ def frame_images(
         pixels: uint8 `(n, side, side)`.
         size: of the frames, pixels.
         trim: 0..1. In every other image what lies farther from the lungs than a random share of
-            this size of them is first replaced by the border of what is left, as if the film had
-            ended there: that a film is cut tightly then says nothing of its hospital.
+            this size of them is first replaced by the border of what is left, as if the image had
+            ended there: that an image is cut tightly then says nothing of its hospital.
         seed: of `trim`.
 
     Returns:
@@ -208,13 +208,13 @@ def frame_images(
     cutter = keras.Model([image, box], crop(image, box, size))
     frames = np.empty((len(pixels), size, size), np.uint8)
     for start in range(0, len(pixels), _BATCH):
-        films = pixels[start : start + _BATCH]
-        boxes = find(finder, films)
+        images = pixels[start : start + _BATCH]
+        boxes = find(finder, images)
         if trim:
-            films = np.stack(
-                [_trimmed(*pair, trim, rng) for pair in zip(films, boxes, strict=True)]
+            images = np.stack(
+                [_trimmed(*pair, trim, rng) for pair in zip(images, boxes, strict=True)]
             )
-        cut = cutter.predict_on_batch([films[..., None].astype("float32"), boxes])
+        cut = cutter.predict_on_batch([images[..., None].astype("float32"), boxes])
         frames[start : start + _BATCH] = np.rint(np.clip(cut[..., 0], 0, 255))
     return frames
 
@@ -228,20 +228,20 @@ def find(finder: keras.Model, pixels: np.ndarray) -> np.ndarray:
 
 
 def _trimmed(
-    film: np.ndarray, box: np.ndarray, trim: float, rng: np.random.Generator
+    image: np.ndarray, box: np.ndarray, trim: float, rng: np.random.Generator
 ) -> np.ndarray:
-    side, away = len(film), rng.uniform(-MARGIN, trim, 4)
+    side, away = len(image), rng.uniform(-MARGIN, trim, 4)
     if rng.random() < 0.5:
-        return film
+        return image
     width, height = box[2] - box[0], box[3] - box[1]
     sizes = np.array([-width, -height, width, height])
     # The box has a margin around the lungs already.
     ends = np.rint(np.clip(box + away * sizes, 0, 1) * side).astype(int)
     left, top, right, bottom = ends
     if right - left < side // 4 or bottom - top < side // 4:
-        return film
+        return image
     edges = ((top, side - bottom), (left, side - right))
-    return np.pad(film[top:bottom, left:right], edges, mode="edge")
+    return np.pad(image[top:bottom, left:right], edges, mode="edge")
 
 
 def is_framed(model: keras.Model) -> bool:

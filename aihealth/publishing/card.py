@@ -12,6 +12,7 @@ from aihealth.errors import UserError
 from aihealth.publishing import card_tables, card_training, faults, project
 from aihealth.publishing.changelog import Entry
 from aihealth.publishing.staging import TEMPLATES
+from aihealth.training.starting_point import overlap_text
 
 PLACEHOLDER = "your-org/your-model"
 
@@ -163,9 +164,8 @@ def _context(
         "arch": config.arch,
         "input_size": config.input_size,
         "parameters": _thousands(provenance.get("parameters")),
-        "flip_averaging": provenance.get("flip_averaging", False),
-        "framed": provenance.get("framed", False),
         "accuracy": card_tables.accuracy_text(metrics),
+        "framed": provenance.get("framed", False),
         "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
         "shown": shown,
         "hidden": hidden,
@@ -182,6 +182,7 @@ def _context(
         "starting_weights": card_training.starting_weights(provenance),
         "training_rows": card_training.training_rows(provenance),
         "command": lineage.without_folders(provenance.get("command") or ""),
+        "seen": overlap_text(provenance.get("test_images_seen_before")),
         "leaked": provenance.get("test_images_in_training_groups"),
         "left_out": bool(shown),
         "abstain_below": config.abstain_below,

@@ -13,12 +13,13 @@ from aihealth.publishing import card, card_tables, regression, staging, verifica
 from aihealth.publishing.changelog import Entry, read_changelog, today, write_changelog
 from aihealth.publishing.repo import HUB_OWN, check_tag
 from aihealth.publishing.target import Destination, Target
+from aihealth.training.starting_point import overlap_text
 
 # What `train.py` writes.
 RELEASE_FILES = (
     *release.KERAS_FILES, "saved_model.pb", "keras_metadata.pb", "variables/variables.*",
     release.LITERT, release.OOD, release.CONFIG, release.METRICS, release.PROVENANCE,
-    release.HISTORY, release.AUDIT, f"{release.FIGURES}/*.png",
+    release.HISTORY, release.AUDIT, release.SEEN, f"{release.FIGURES}/*.png",
 )  # fmt: skip
 # What publishing adds; a release that was downloaded from the Hub holds it too.
 ADDED_FILES = (
@@ -46,12 +47,17 @@ class Options:
         regression_data: folder or dataset repo on whose test split the version on the Hub and the
             new one are compared; None for what the release was trained on, where that is a repo.
         allow_regression: why it is published although it is worse.
+        audit: `audit.json` of this model, or the folder that it lies in; None for the release's.
+        input_size: the side in pixels that this version takes, said by somebody who knows that it
+            is another than that of the version on the Hub.
     """
 
     tag: str | None = None
     create_pr: bool = False
     regression_data: str | None = None
     allow_regression: str | None = None
+    audit: str | None = None
+    input_size: int | None = None
 
 
 def publish_model(to: Destination, folder: str, options: Options) -> None:
@@ -69,11 +75,16 @@ def publish_model(to: Destination, folder: str, options: Options) -> None:
     config = release.ReleaseConfig.load(source)
     files = staging.collect(source, (*RELEASE_FILES, *ADDED_FILES), "a release")
     files = {name: path for name, path in files.items() if not _is_added(name)}
+    if options.audit:
+        given = Path(options.audit)
+        files[release.AUDIT] = given / release.AUDIT if given.is_dir() else given
+    _check_audit(files)
     target, version = _open(to, options)
     history = _published_history(target)
     digest = fingerprint(files)
     comparison, reason, title = "", None, ""
     if not (history and history[0].fingerprint == digest):
+        _check_input_size(config.input_size, target, options.input_size)
         comparison, reason, title = _check_for_regression(source, target, options)
         metrics = _read_optional(source / release.METRICS)
         entry = Entry(
@@ -252,7 +263,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
             target.to.repo_id,
             revision=target.remote.commit,
             token=target.api.token,
-            allow_patterns=[*release.SERVING_FILES, release.PROVENANCE],
+            allow_patterns=[*release.SERVING_FILES, release.PROVENANCE, release.SEEN],
         )
         print(f"comparing with the version on the Hub on {data} ...", flush=True)
         found = regression.compare(old, folder, data)
@@ -261,8 +272,11 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
             raise
         return f"The two versions could not be compared ({error}). Allowed: {allowed}", allowed, ""
     table = found.table(allowed)
-    if _fingerprints(old) != _fingerprints(folder):
+    if not (old / release.SEEN).is_file() and _fingerprints(old) != _fingerprints(folder):
         table += f"\n\n{OTHER_DATA}"
+    told = _read_optional(folder / release.PROVENANCE).get("test_images_seen_before")
+    if told:
+        table += f"\n\n{overlap_text(told)}"
     print(table)
     if found.worse and not allowed:
         raise UserError(
@@ -270,6 +284,48 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
             'better one, or say why with --allow-regression "reason"'
         )
     return table, allowed if found.worse else None, found.headline
+
+
+def _check_audit(files: dict[str, Path]) -> None:
+    """Refuse an audit of another model.
+
+    Raises:
+        UserError: it is, or it does not say of which model it is.
+    """
+    path = files.get(release.AUDIT)
+    if path is None or release.LITERT not in files:
+        return
+    known = release.read_json(path).get("model_sha256")
+    if known != release.model_digest(files[release.LITERT].parent):
+        folder = files[release.LITERT].parent
+        which = "is of another model" if known else "does not say of which model it is"
+        raise UserError(
+            f"{path} {which}: run `python -m aihealth audit --model {folder} --data DATA --out "
+            "DIR`, then publish with --audit DIR, or remove the file"
+        )
+
+
+def _check_input_size(new: int, target: Target, said: int | None) -> None:
+    """Code that loads `hf://` takes what is on `main`, at the size of the version it was made for.
+
+    Raises:
+        UserError: the version on the Hub takes images of another size, and nobody said so.
+    """
+    if not _has_version(target) or said == new:
+        return
+    folder, _ = hub.resolve(
+        target.to.repo_id,
+        revision=target.remote.commit,
+        token=target.api.token,
+        allow_patterns=[release.CONFIG],
+    )
+    old = release.ReleaseConfig.load(folder).input_size
+    if old != new:
+        raise UserError(
+            f"this version takes images of {new} pixels, the one on the Hub of {old}: code that "
+            f"loads hf://{target.to.repo_id} takes what is on main and would break; say "
+            f"--input-size {new} if that is meant"
+        )
 
 
 def _training_data(folder: Path) -> str:

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from aihealth import release
+from aihealth.data.prepared import Images
+from aihealth.data.seen import Seen
 from aihealth.errors import UserError
 from aihealth.evaluation import metrics
-from aihealth.images import ImageLike
+from aihealth.images import ImageLike, prepare
 from aihealth.publishing.card_tables import with_interval
 
 
@@ -40,12 +43,15 @@ class Comparison:
         n: images.
         groups: groups that the bootstrap resamples.
         rows: balanced accuracy, each class's sensitivity, calibration error.
+        seen: images of the test data that one of the versions was trained on; they are not among
+            the n.
     """
 
     dataset: str
     n: int
     groups: int
     rows: list[Row]
+    seen: int = 0
 
     @property
     def worse(self) -> list[str]:
@@ -59,6 +65,11 @@ class Comparison:
         old, new = (text.partition(" ")[0] for text in (first.old, first.new))
         return f"{first.name} {old} -> {new} on {self.n} images of {self.dataset}"
 
+    def _left_out(self) -> list[str]:
+        if not self.seen:
+            return []
+        return [f"{self.seen} more were left out: one of the versions was trained on them."]
+
     def verdict(self, allowed: str | None = None) -> str:
         """One sentence on whether the new version may be published."""
         if not self.worse:
@@ -71,6 +82,7 @@ class Comparison:
         lines = [
             f"Both versions on the same {self.n} images in {self.groups} groups of "
             f"`{self.dataset}`; 95% intervals, bootstrap over groups.",
+            *self._left_out(),
             "",
             "| figure | on the Hub | this version | difference |",
             "|---|---|---|---|",
@@ -89,7 +101,7 @@ def compare(old: Path, new: Path, data: str) -> Comparison:
         old: the release on the Hub, downloaded.
         new: the release to publish.
         data: prepared dataset (its test split), plain folder with a folder per class, or dataset
-            repo id.
+            repo id. Images that a version says it was trained on are left out.
 
     Raises:
         UserError: the data cannot be read, or the releases have other classes than it.
@@ -105,16 +117,38 @@ def compare(old: Path, new: Path, data: str) -> Comparison:
             "the new version"
         )
 
-    def ask(image: ImageLike) -> list[list[float]]:
+    def ask(image: ImageLike) -> tuple[list[list[float]], np.ndarray]:
         answers = (before.predict(image).probabilities, after.predict(image).probabilities)
-        return [[answer[name] for name in classes] for answer in answers]
+        given = [[answer[name] for name in classes] for answer in answers]
+        return given, prepare(image, after.config.input_size)
 
     samples, answers, _ = answer_all(ask, find_samples(data, classes, "test"), "comparing")
-    given = np.array(answers)
-    labels = np.array([sample.label for sample in samples])
-    groups = np.array([sample.group for sample in samples])
-    name = Path(data).name
-    return compare_predictions(labels, given[:, 0], given[:, 1], classes, groups, name)
+    given = np.array([answer for answer, _ in answers])
+    test = Images(
+        np.stack([pixels for _, pixels in answers]),
+        np.array([sample.label for sample in samples]),
+        classes,
+        np.array([sample.source for sample in samples]),
+        np.array([sample.group for sample in samples]),
+    )
+    known = [folder / release.SEEN for folder in (old, new)]
+    seen = np.zeros(len(test), bool)
+    for path in filter(Path.is_file, known):
+        seen |= Seen.load(path).contains(test)
+    if seen.all():
+        raise UserError(
+            f"{data}: one of the versions was trained on all of its test images; name other ones "
+            "with --regression-data"
+        )
+    found = compare_predictions(
+        test.labels[~seen],
+        given[~seen, 0],
+        given[~seen, 1],
+        classes,
+        test.groups[~seen],
+        Path(data).name,
+    )
+    return dataclasses.replace(found, seen=int(seen.sum()))
 
 
 def compare_predictions(

@@ -16,7 +16,7 @@ from aihealth.errors import UserError
 from aihealth.evaluation import figures, held_out
 from aihealth.evaluation.evaluate import block_of, probability_matrix, without_path
 from aihealth.modeling import export, framing, graph
-from aihealth.training import augmentation, checkpoint
+from aihealth.training import augmentation, checkpoint, starting_point
 from aihealth.training.calibrating import changed_predictions, scale
 from aihealth.training.describing import describe_run
 from aihealth.training.distance import distance_of_model
@@ -82,6 +82,8 @@ def build_release(run: Run) -> Path:
         **run.facts(),
     )
     release.write_json(part / release.PROVENANCE, described)
+    if not settings.stream:
+        starting_point.write_seen(part, run.starts, (train, validation))
     changed.save(folder.with_name(held_out.CHANGED))
     part.rename(folder)
     for name, block in blocks.items():
@@ -123,7 +125,11 @@ def serving_splits(run: Run, size: int) -> dict[str, Images]:
             "it was"
         )
     splits.clear()  # Both sizes at once may not fit into memory.
-    return prepared.load(settings.data, size, leave_out=settings.leave_out)
+    splits |= prepared.load(settings.data, size, leave_out=settings.leave_out)
+    splits["test"] = starting_point.left_over(
+        splits["test"], starting_point.overlap(run.starts, splits["test"])
+    )
+    return splits
 
 
 def measure_all(folder: Path, run: Run, splits: dict[str, Images]) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ import math
 
 import tensorflow as tf
 
-from aihealth.evaluation.corruptions import LUNGS
+from aihealth.evaluation.lungs import LUNGS
 from aihealth.training.dice import Dice
 
 
@@ -190,7 +190,7 @@ def swap_background(x: tf.Tensor, dice: Dice, probability: float) -> tf.Tensor:
     nothing of the class. As CutMix (Yun et al., ICCV 2019), but what is kept is where the lungs
     lie, the label stays theirs alone, and the other image is brought to the grey levels of this
     one: mean and deviation where the lungs lie become the same. Xiao et al., "Noise or Signal"
-    (ICLR 2021), exchange backgrounds to measure what a network makes of them.
+    (ICLR 2021), swap backgrounds to measure what a network makes of them.
 
     Args:
         x: float32 `(n, s, s, 1)`, 0..255.

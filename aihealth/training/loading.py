@@ -1,6 +1,7 @@
 """What a training learns from: its images in memory, framed if that is asked for."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,8 +9,9 @@ from aihealth.data import plain, prepared, streaming
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import framing
-from aihealth.training import augmentation
+from aihealth.training import augmentation, starting_point
 from aihealth.training.settings import Settings
+from aihealth.training.starting_point import Overlap, Start
 
 TRIM = 0.1  # of `framing.frame_images`, for training images
 
@@ -24,12 +26,14 @@ class Data:
         neither: uint8 `(n, side, side)`, images that no class is right for.
         counts: images to train on of each label and source; with a stream more than in memory.
         fingerprints: of each dataset.
+        overlap: which test images the starting weights were trained on; those are left out.
     """
 
     splits: dict[str, Images]
     neither: np.ndarray
     counts: dict[tuple[int, str], int]
     fingerprints: list[str]
+    overlap: Overlap
 
     @property
     def images(self) -> int:
@@ -43,8 +47,13 @@ def train_side(settings: Settings) -> int:
     return round(settings.size * margin)
 
 
-def load_data(settings: Settings) -> Data:
-    """Load, and frame if that is asked for."""
+def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
+    """Load, and frame if that is asked for.
+
+    Args:
+        settings: of the run.
+        starts: what it starts from.
+    """
     if settings.stream:
         splits = streaming.load(settings.data, settings.size, settings.hold, settings.seed)
         counts = streaming.count(settings.data)
@@ -52,11 +61,14 @@ def load_data(settings: Settings) -> Data:
         splits = _load_splits(settings)
         counts = splits["train"].counts()
     loaded = splits["train"].pixels.shape[1]
+    overlap = starting_point.overlap(starts, splits["test"])
+    splits["test"] = starting_point.left_over(splits["test"], overlap)
     data = Data(
         splits,
         plain.folder_pixels(settings.neither, loaded),
         counts,
         [prepared.fingerprint(root) for root in settings.data],
+        overlap,
     )
     if settings.localiser:
         _frame(data, settings)

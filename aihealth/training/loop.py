@@ -17,9 +17,10 @@ from aihealth.data.cluster import Cluster
 from aihealth.errors import UserError
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import architectures, export, networks
-from aihealth.training import augmentation, batches, checkpoint, distribution
+from aihealth.training import augmentation, batches, checkpoint, distribution, starting_point
 from aihealth.training.loading import Data, load_data, load_held_out, train_side
 from aihealth.training.settings import Settings
+from aihealth.training.starting_point import Start
 
 
 @dataclasses.dataclass
@@ -29,6 +30,7 @@ class Run:
     Attributes:
         settings: what was asked for.
         cluster: the processes that take part.
+        starts: what the training started from.
         data: see `Data`.
         model: the network, compiled.
         average: of its weights.
@@ -38,6 +40,7 @@ class Run:
 
     settings: Settings
     cluster: Cluster
+    starts: list[Start]
     data: Data
     model: keras.Model
     average: checkpoint.WeightAverage
@@ -54,7 +57,11 @@ class Run:
             "seconds": progress.seconds,
             "settings": _recipe(settings, self.data),
             "leave_out": settings.leave_out,
-            "starting_weights": settings.weights,
+            "starting_weights": [start.path for start in self.starts],
+            "base_models": [
+                dataclasses.asdict(start) | {"path": None} for start in self.starts if start.repo_id
+            ],
+            "test_images_seen_before": self.data.overlap.facts,
             "backend": progress.backend,
             "processes": progress.processes,
             "framed": settings.localiser is not None,
@@ -69,20 +76,23 @@ def start(settings: Settings, cluster: Cluster) -> Run:
         UserError: the data, the network or the weights cannot be had, or the checkpoint belongs to
             another command.
     """
+    starts = [starting_point.locate(name) for name in settings.weights or ()]
     if settings.leave_out:
-        lineage.check_left_out(settings.weights or (), settings.leave_out)
+        lineage.check_left_out([start.path for start in starts], settings.leave_out)
     held_out = load_held_out(settings)
     say = print if cluster.first else lambda *_: None
     use_the_machine(settings.seed)
     _check_batch(settings, cluster)
-    data = load_data(settings)
+    data = load_data(settings, starts)
+    if told := starting_point.overlap_text(data.overlap.facts):
+        say(told)
     train, validation, test = (data.splits[name] for name in prepared.SPLITS)
     sources = sorted({source for _, source in data.counts})
     say(
         f"{data.images} images to train on, {len(validation)} to validate, {len(test)} to test; "
         f"{', '.join(train.classes)}; from {', '.join(sources)}"
     )
-    run = _build(settings, cluster, data)
+    run = _build(settings, cluster, starts, data)
     run.held_out = held_out
     progress = run.progress
     if settings.resume and settings.epochs:
@@ -141,14 +151,15 @@ def _identity(settings: Settings, data: Data) -> dict[str, Any]:
     return identity
 
 
-def _build(settings: Settings, cluster: Cluster, data: Data) -> Run:
+def _build(settings: Settings, cluster: Cluster, starts: list[Start], data: Data) -> Run:
     average = checkpoint.WeightAverage(settings.average)
     identity = _identity(settings, data)
     if settings.resume and settings.epochs:
         model, progress = checkpoint.restore(settings.out, average, identity)
-        return Run(settings, cluster, data, model, average, progress)
+        return Run(settings, cluster, starts, data, model, average, progress)
     classes = len(data.splits["train"].classes)
-    model = networks.build(settings.arch, settings.size, classes, settings.weights)
+    weights = [start.path for start in starts]
+    model = networks.build(settings.arch, settings.size, classes, weights)
     architectures.freeze(model, settings.freeze)
     if settings.arch not in architectures.ARCHITECTURES:
         export.to_tf_keras(model)  # An architecture that cannot be released is refused now.
@@ -163,7 +174,7 @@ def _build(settings: Settings, cluster: Cluster, data: Data) -> Run:
         metrics=["accuracy"],
     )
     progress = checkpoint.Progress(settings=identity)
-    return Run(settings, cluster, data, model, average, progress)
+    return Run(settings, cluster, starts, data, model, average, progress)
 
 
 # === Steps ===

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from aihealth import __main__ as cli
-from aihealth.evaluation import audit, corruptions
+from aihealth.evaluation import audit, corruptions, lungs, probes
 from tests.helpers.releases import CLASSES, make_release
 
 RNG = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def model(tmp_path_factory):
 def film(inside, outside, seed):
     """A 64 x 64 film with one grey level in the lungs and another around them, with grain."""
     grain = np.random.default_rng(seed).normal(0, 3, (64, 64))
-    picture = np.where(audit.lung_mask(64), inside, outside) + grain
+    picture = np.where(lungs.lung_mask(64), inside, outside) + grain
     return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
 
 
@@ -37,33 +37,33 @@ def folder_of(path, grey_levels, per_class=10):
 
 
 def test_the_masks_cover_what_they_say():
-    lungs, centre = audit.lung_mask(200), audit.centre_mask(200)
-    assert 0.35 < lungs.mean() < 0.6
-    assert np.array_equal(lungs, lungs[:, ::-1])
-    assert not lungs[:, 98:102].any()  # the spine stays
+    covered, centre = lungs.lung_mask(200), lungs.centre_mask(200)
+    assert 0.35 < covered.mean() < 0.6
+    assert np.array_equal(covered, covered[:, ::-1])
+    assert not covered[:, 98:102].any()  # the spine stays
     assert centre.mean() == pytest.approx(0.75**2)
     assert not centre[:25].any()
     assert not centre[:, -25:].any()
 
 
 def test_nothing_of_what_is_blanked_shines_through():
-    mask = audit.lung_mask(64)
+    mask = lungs.lung_mask(64)
     dark, bright = (np.asarray(film(level, 90, seed=1)) for level in (10, 240))
-    blanked = [audit.blank(pixels, mask) for pixels in (dark, bright)]
+    blanked = [lungs.blank(pixels, mask) for pixels in (dark, bright)]
     assert np.array_equal(*blanked)
     assert np.array_equal(blanked[0][~mask], dark[~mask])
     assert len(np.unique(blanked[0][mask])) == 1
 
 
 def test_the_share_of_a_map_inside_the_lungs():
-    cover = audit.lung_mask(32).astype(np.float32)
+    cover = lungs.lung_mask(32).astype(np.float32)
     maps = np.stack([cover, 1 - cover, -np.ones_like(cover), np.ones_like(cover)])
-    shares = [audit._share_inside(maps, index)[0] for index in range(4)]
+    shares = [lungs.share_inside(maps, index)[0] for index in range(4)]
     assert shares[0] > 0.93
     assert shares[1] < 0.07
     assert np.isnan(shares[2])  # no evidence for the class anywhere
-    assert shares[3] == pytest.approx(audit._share_inside(maps, 3)[1], abs=1e-6)
-    assert np.isnan(audit._share_inside(None, 0)[0])
+    assert shares[3] == pytest.approx(lungs.share_inside(maps, 3)[1], abs=1e-6)
+    assert np.isnan(lungs.share_inside(None, 0)[0])
 
 
 def test_a_model_that_reads_the_frame_is_found_out(model, tmp_path):
@@ -103,20 +103,20 @@ def test_a_class_gives_away_the_source_where_it_is_most_frequent():
     # 90 of 100 images are from the large source; all of the small one's are of class 1.
     sources = np.repeat(["large", "small"], [90, 10])
     labels = np.r_[np.zeros(60, int), np.ones(40, int)]
-    found = audit._sources(RNG.normal(size=(100, 4)), labels, sources, np.arange(100))
+    found = probes.sources_from(RNG.normal(size=(100, 4)), labels, sources, np.arange(100))
     assert found["class"]["value"] == pytest.approx((60 / 90 + 1) / 2, abs=1e-5)
 
 
 def test_lungs_in_the_surroundings_of_another_image():
-    mask = audit.lung_mask(64)
+    mask = lungs.lung_mask(64)
     dark, bright = (np.asarray(film(level, level + 60, seed=1)) for level in (40, 160))
-    mixed = corruptions.surround(dark, bright, mask)
+    mixed = lungs.swap_background(dark, bright, mask)
     assert np.array_equal(mixed[mask], dark[mask])
     # The other's surroundings, at this image's grey levels.
     assert mixed[~mask].mean() == pytest.approx(100, abs=2)
     striped = bright.copy()
     striped[0] = 0
-    assert corruptions.surround(dark, striped, mask)[0].max() == 0
+    assert lungs.swap_background(dark, striped, mask)[0].max() == 0
 
 
 def test_sources_are_found_in_features_beyond_what_the_class_gives_away(model, tmp_path):
@@ -137,8 +137,8 @@ def test_noise_teaches_nothing_and_a_group_is_never_on_both_sides():
     groups = np.repeat(np.arange(60), 10)
     # Every group has a fingerprint of its own: learnable only from a copy on the other side.
     features = np.repeat(RNG.normal(size=(60, 40)), 10, axis=0)
-    by_group = audit.learned(features, labels, groups, CLASSES)
-    leaking = audit.learned(features, labels, np.arange(600), CLASSES)
+    by_group = probes.learned(features, labels, groups, CLASSES)
+    leaking = probes.learned(features, labels, np.arange(600), CLASSES)
     assert by_group["value"] < 0.55
     assert leaking["value"] > 0.9
 
@@ -172,8 +172,8 @@ def test_each_change_changes_the_image_and_nothing_else(name):
 
 
 def test_too_few_groups_give_no_figure():
-    assert audit.learned(np.zeros((4, 2)), np.array([0, 0, 1, 1]), np.zeros(4), "ab") is None
-    assert audit.learned(np.zeros((4, 2)), np.zeros(4, int), np.arange(4), "ab") is None
+    assert probes.learned(np.zeros((4, 2)), np.array([0, 0, 1, 1]), np.zeros(4), "ab") is None
+    assert probes.learned(np.zeros((4, 2)), np.zeros(4, int), np.arange(4), "ab") is None
 
 
 def test_the_report_is_json_and_readable(model, tmp_path, capsys):

@@ -16,14 +16,14 @@ BRIGHTNESS = {"Covid": 60, "Normal": 120, "Pneumonia": 180}  # grey levels
 SIZE = 32
 
 
-def brightness_model(centres=(60, 120, 180), sharpness=0.002):
+def brightness_model(centres=(60, 120, 180), sharpness=0.002, size=SIZE):
     """A flat Keras model that says which of the centres an image's mean is nearest to."""
     import keras
     from keras import layers
 
     from aihealth.modeling import architectures, graph
 
-    inputs = layers.Input((SIZE, SIZE, 3), name="image")
+    inputs = layers.Input((size, size, 3), name="image")
     x = layers.Identity(name=graph.FEATURES)(architectures.greyscale(inputs))
     outputs = architectures.head(x, len(CLASSES), dropout=0.5)
     model = keras.Model(inputs, outputs, name="brightness")

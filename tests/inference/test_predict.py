@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,16 @@ import pytest
 from PIL import Image
 
 from aihealth import __main__ as cli
-from aihealth import release
+from aihealth import answers, files, release
 from aihealth.data import parallel
 from aihealth.errors import UserError
-from aihealth.inference import answers, predict
+from aihealth.inference import heatmaps, predict, writers
 from tests.helpers.image_files import make_dicom
 from tests.helpers.releases import CLASSES, grey_image, make_release, make_release_of_a_hospital
+from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 
 ROOT = Path(__file__).parents[2]
+STUB = types.SimpleNamespace(classes=CLASSES, config=CONFIG, name="org/name", revision="abc")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def fails(capsys, *args):
 
 
 def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
-    done = run("predict", "--model", model, "--json", films, films / "nothing.png")
+    done = run("predict", "--model", model, "--format", "json", films, films / "nothing.png")
     rows = {os.path.basename(row["file"]): row for row in json.loads(done.stdout)}
     assert done.returncode == 1
     assert list(rows) == [
@@ -82,10 +85,14 @@ def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
         "file",
         "label",
         "probabilities",
-        "is_chest_radiograph",
         "abstained",
+        "is_chest_radiograph",
+        "ood_distance",
+        "ood_threshold",
         "warning",
         "error",
+        "model",
+        "revision",
     ]
     assert rows["dark.png"]["label"] == "Covid"
     assert rows["bright.jpg"]["label"] == "Pneumonia"
@@ -109,48 +116,54 @@ def test_a_table_is_printed_by_default(model, films, capsys):
     assert "Not a medical device" in lines[-1]
 
 
-def test_csv_and_json_files_hold_the_same_rows(model, films, tmp_path, capsys):
-    table, rows = tmp_path / "rows.csv", tmp_path / "rows.json"
+def written(model, films, out, *options):
+    """What `predict` writes into a file."""
     with pytest.raises(SystemExit) as exit_:
-        cli.main(
-            ["predict", "--model", model, str(films), "--csv", str(table), "--json", str(rows)]
-        )
+        cli.main(["predict", "--model", model, str(films), "--out", str(out), *options])
     assert exit_.value.code == 1
-    found = json.loads(rows.read_text())
+    return out
+
+
+def test_csv_and_json_files_hold_the_same_rows(model, films, tmp_path, capsys):
+    found = json.loads(written(model, films, tmp_path / "rows.json").read_text())
+    table = written(model, films, tmp_path / "rows.txt", "--format", "csv")
     read = list(csv.DictReader(table.open(newline="")))
     assert [row["file"] for row in read] == [row["file"] for row in found]
     for line, row in zip(read, found, strict=True):
         assert line["label"] == (row["label"] or "")
         if row["probabilities"]:
-            assert float(line["Normal"]) == pytest.approx(row["probabilities"]["Normal"], abs=1e-6)
+            assert line["Normal"] == f"{row['probabilities']['Normal']:.6f}"
+            assert line["is_chest_radiograph"] == "true"
         assert line["error"] == (row["error"] or "")
+        assert line["model"] == "release"
     assert capsys.readouterr().out == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["films", "rows.csv", "rows.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["films", "rows.json", "rows.txt"]
 
 
 def test_parquet_holds_the_same_rows(model, films, tmp_path):
-    rows, out = tmp_path / "rows.json", tmp_path / "rows.parquet"
-    options = ["--data", str(films), "--json", str(rows), "--out", str(out)]
-    with pytest.raises(SystemExit):
-        cli.main(["predict", "--model", model, *options])
-    table = pyarrow.parquet.read_table(out)
-    fields = ["is_chest_radiograph", "abstained", "warning", "error"]
-    assert table.column_names == ["file", "label", *CLASSES, *fields]
-    read = table.to_pylist()
-    for row, given in zip(read, json.loads(rows.read_text()), strict=True):
+    rows = written(model, films, tmp_path / "rows.json")
+    table = pyarrow.parquet.read_table(written(model, films, tmp_path / "rows.parquet"))
+    assert table.column_names == answers.columns(CLASSES)
+    for row, given in zip(table.to_pylist(), json.loads(rows.read_text()), strict=True):
         shares = given.pop("probabilities") or dict.fromkeys(CLASSES)
         assert row == given | shares
-    assert json.loads(table.schema.metadata[b"aihealth"])["revision"] is None
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--json=rows.json"])
+def test_an_option_that_was_renamed_names_its_new_form(model, films, capsys, option):
+    form = option[2:].partition("=")[0]
+    sentence = fails(capsys, "predict", "--model", model, films, option)
+    assert f"--format {form}, or --out FILE.{form}" in sentence
 
 
 def test_parquet_appears_only_when_it_is_whole(model, films, tmp_path, monkeypatch, capsys):
     def break_off(row, file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(answers.Csv, "row", break_off)
+    monkeypatch.setattr(writers.Parquet, "row", break_off)
     out = tmp_path / "rows.parquet"
     with pytest.raises(OSError, match="No space"):
-        cli.main(["predict", "--model", model, str(films), "--out", str(out), "--csv"])
+        cli.main(["predict", "--model", model, str(films), "--out", str(out)])
     assert [path.name for path in tmp_path.iterdir()] == ["films"]
 
 
@@ -159,7 +172,7 @@ def test_output_goes_where_a_link_points_and_the_link_stays(tmp_path):
     link = tmp_path / "rows.csv"
     link.symlink_to(tmp_path / "shared" / "rows.csv")
     for text in ("first", "second"):
-        with answers.output(str(link)) as file:
+        with release.whole_file(link) as file:
             file.write(text)
         assert link.is_symlink() and link.read_text() == text
     assert [path.name for path in (tmp_path / "shared").iterdir()] == ["rows.csv"]
@@ -171,7 +184,7 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path):
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with answers.output(str(pipe)) as file:
+        with release.whole_file(pipe) as file:
             file.write("rows")
         assert os.read(reader, 10) == b"rows"
     finally:
@@ -180,55 +193,46 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path):
 
 
 def test_a_long_archive_is_written_in_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "_ROW_GROUP", 4)
-    with answers.output(str(tmp_path / "rows.parquet"), "wb") as file:
-        table = answers.Parquet(file, CLASSES, {})
+    monkeypatch.setattr(writers, "_ROW_GROUP", 4)
+    with writers.writer("parquet", str(tmp_path / "rows.parquet"), STUB) as table:
         for index in range(10):
-            table.row(answers.row(str(index), None, "bad"))
-        table.end()
-        table.close()
+            table.row(answers.row(STUB, str(index), error="bad"))
+        table.end("from elsewhere")
     written = pyarrow.parquet.ParquetFile(tmp_path / "rows.parquet")
     assert [written.metadata.row_group(i).num_rows for i in range(3)] == [4, 4, 2]
+    assert written.metadata.metadata[b"shift_warning"] == b"from elsewhere"
     assert written.read().column("file").to_pylist() == [str(index) for index in range(10)]
 
 
 def test_without_ray_its_engine_is_one_sentence(model, films, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     args = ("predict", "--model", model, "--engine", "ray", films / "dark.png")
-    assert 'pip install "ray[data]"' in fails(capsys, *args)
+    assert 'pip install ".[ray]"' in fails(capsys, *args)
 
 
-def test_a_bare_json_flag_does_not_take_an_image_for_its_file(model, films, capsys):
-    image = films / "dark.png"
-    before = image.read_bytes()
-    cli.main(["predict", "--model", model, "--json", str(image)])
-    assert json.loads(capsys.readouterr().out)[0]["label"] == "Covid"
-    cli.main(["predict", "--model", model, str(image), "--csv", "-"])
-    assert next(csv.DictReader(io.StringIO(capsys.readouterr().out)))["label"] == "Covid"
-    assert image.read_bytes() == before
-
-
-def test_unsure_and_turned_away_have_no_label(model, tmp_path):
-    class Stub:
-        classes = CLASSES
-
-        def predict(self, file):
-            from aihealth.classifier import Prediction
-
-            given = dict(zip(CLASSES, (0.4, 0.3, 0.3), strict=True))
-            maps = np.zeros((3, 4, 4), np.float32)
-            turned = "hand" in str(file)
-            pixels = np.zeros((32, 32), np.uint8)
-            return Prediction(None, given, maps, not turned, 2.0, not turned, "look", pixels)
-
+def test_unsure_and_turned_away_have_no_label():
     out = io.StringIO()
-    table = answers.Table(out, CLASSES)
-    for name in ("unsure.png", "hand.png"):
-        table.row(answers.row(name, Stub().predict(name), None))
+    table = writers.Table(out, CLASSES)
+    unsure = dataclasses.replace(UNSURE, warning="look")
+    for name, prediction in (("unsure.png", unsure), ("hand.png", OTHER)):
+        table.row(answers.row(STUB, name, prediction))
     lines = out.getvalue().splitlines()
     assert lines[1].startswith("not sure")
     assert lines[2].startswith("not a chest radiograph")
     assert lines[1].endswith("unsure.png: look")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="refuses such names")
+def test_a_name_cannot_forge_a_line_or_send_the_terminal_a_command(model, tmp_path):
+    name = "\x1b[2Jred.png\nNormal   0.99  b.png\u202egnp.x.png"
+    grey_image(60).save(tmp_path / name)
+    for form in ("table", "csv", "json"):
+        done = run("predict", "--model", model, "--format", form, tmp_path, tmp_path / "\x1b.png")
+        lines = [line for line in done.stdout.splitlines() if "red.png" in line]
+        assert len(lines) == 1 and "Normal   0.99" in lines[0]
+        assert not {"\x1b", "\u202e"} & set(done.stdout + done.stderr)
+    done = run("predict", "--model", tmp_path / "\x1bno", tmp_path)
+    assert r"\x1bno" in done.stderr and "\x1b" not in done.stderr
 
 
 def test_images_of_another_hospital_are_noticed(tmp_path, capsys):
@@ -238,23 +242,23 @@ def test_images_of_another_hospital_are_noticed(tmp_path, capsys):
         for index in range(24):
             image = grey_image(level + index % 9 - 4)
             image.save(tmp_path / folder / f"{index}.png")
-        cli.main(["predict", "--model", str(model), "--json", str(tmp_path / folder)])
+        cli.main(["predict", "--model", str(model), "--format", "csv", str(tmp_path / folder)])
         given = capsys.readouterr()
-        assert len(json.loads(given.out)) == 24
+        rows = list(csv.DictReader(io.StringIO(given.out)))
+        assert len(rows) == 24
         assert ("these 24 images differ" in given.err) == (folder == "other")
+        assert ("these 24 images differ" in rows[-1]["shift_warning"]) == (folder == "other")
+        assert not any(row["shift_warning"] for row in rows[:-1])
 
 
 def test_the_sample_of_many_answers_is_small_and_fair():
-    from tests.helpers.space_answers import ANSWER, OTHER
-
     sample = predict._Sample(size=50)
     for position in range(1000):
-        sample.add(dataclasses.replace(ANSWER, ood_score=position))
+        sample.add(dataclasses.replace(ANSWER, ood_score=position).without_pictures())
         sample.add(OTHER)
     kept = [answer.ood_score for answer in sample.answers]
     assert len(kept) == len(set(kept)) == 50
     assert 350 < np.mean(kept) < 650
-    assert all(answer.pixels is None and answer.heatmaps is None for answer in sample.answers)
 
 
 def test_each_image_has_its_own_heatmap_in_the_folders_of_the_image(model, tmp_path, monkeypatch):
@@ -268,11 +272,28 @@ def test_each_image_has_its_own_heatmap_in_the_folders_of_the_image(model, tmp_p
     assert maps == {tmp_path / "maps" / f"{name}.Covid.png" for name in names}
     with Image.open(tmp_path / "maps" / "a" / "b_c.png.Covid.png") as picture:
         assert picture.size == (48, 48)
-    cli.main(["predict", "--model", model, str(tmp_path / "b"), "--heatmaps", "maps"])
-    assert (tmp_path / "maps" / tmp_path.relative_to("/") / "b" / "film.png.Covid.png").is_file()
     monkeypatch.chdir(tmp_path / "a")
-    cli.main(["predict", "--model", model, "../b/film.png", "--heatmaps", "../up"])
-    assert (tmp_path / "up" / "b" / "film.png.Covid.png").is_file()
+    inputs = ["../b/film.png", str(tmp_path / "a" / "film.png")]
+    cli.main(["predict", "--model", model, *inputs, "--heatmaps", "../up"])
+    assert (tmp_path / "up" / "_up" / "b" / "film.png.Covid.png").is_file()
+    assert (tmp_path / "up" / "film.png.Covid.png").is_file()
+
+
+def test_no_two_files_have_the_same_heatmap(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["a.png", "../a.png", "_up/a.png", "__up/a.png", "../_up/a.png", "/a.png", "b/a.png"]
+    names += ["b/../c/a.png", "b_a.png", "hf://datasets/org/x@1/a.png", "x.parquet[1]"]
+    places = {tuple(heatmaps.place(name, "Normal")) for name in names}
+    assert len(places) == len(names)
+    assert not any(".." in place for place in places)
+    assert heatmaps.place(str(tmp_path / "b" / "a.png"), "Normal") == ["b", "a.png.Normal.png"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a/..", "", "x\0"])
+def test_names_from_outside_do_not_lead_out_of_a_folder(tmp_path, name):
+    with pytest.raises(UserError, match="is no name of a file in"):
+        files.inside(tmp_path, name)
+    assert files.inside(tmp_path, "a", "b.png") == tmp_path / "a" / "b.png"
 
 
 def test_a_heatmap_of_a_file_far_down_has_a_name_that_fits(model, tmp_path):
@@ -290,7 +311,7 @@ def test_a_heatmap_of_a_file_far_down_has_a_name_that_fits(model, tmp_path):
 def test_names_that_are_not_text_are_shown_with_escapes(model, tmp_path):
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     grey_image(60).save(os.fsdecode(name))
-    done = run("predict", "--model", model, "--json", tmp_path)
+    done = run("predict", "--model", model, "--format", "json", tmp_path)
     assert json.loads(done.stdout)[0]["file"].endswith(r"caf\xe9.png")
     assert json.loads(done.stdout)[0]["label"] == "Covid"
 
@@ -301,7 +322,7 @@ def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path)
     done = run("predict", "--model", model, tmp_path, **latin)
     assert (done.returncode, r"\u0444\u0438" in done.stdout) == (0, True)
     grey_image(60).save(tmp_path / "é😀.png")
-    done = run("predict", "--model", model, "--json", tmp_path, **latin)
+    done = run("predict", "--model", model, "--format", "json", tmp_path, **latin)
     names = [os.path.basename(row["file"]) for row in json.loads(done.stdout)]
     assert names == ["é😀.png", "фильм.png"]
 
@@ -310,7 +331,17 @@ def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path)
 def test_a_full_disk_is_one_sentence(model, films):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "aihealth", "predict", "--model", model, films, "--json", "-"],
+            [
+                sys.executable,
+                "-m",
+                "aihealth",
+                "predict",
+                "--model",
+                model,
+                films,
+                "--format",
+                "json",
+            ],
             cwd=ROOT,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -324,11 +355,10 @@ def test_a_full_disk_is_one_sentence(model, films):
 def test_an_overlay_tints_where_the_map_is_high_and_nothing_else():
     heatmap = np.zeros((8, 8), np.float32)
     heatmap[:, 6:] = 1
-    tinted = np.asarray(predict.overlay(np.full((64, 64), 100, np.uint8), heatmap))
+    tinted = np.asarray(heatmaps.tinted(np.full((64, 64), 100, np.uint8), heatmap))
     assert (tinted[:, :16] == 100).all()
-    red, _, blue = tinted[32, 60]
-    assert red > 150
-    assert blue < 50
+    red, _, blue = map(int, tinted[32, 60])
+    assert red > blue + 50
 
 
 def test_predict_loads_no_training_library(model, films):
@@ -351,13 +381,14 @@ def test_predict_loads_no_training_library(model, films):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--csv", "-", "--json", "-", "{films}"], "standard output"),
-        (["--csv", "{films}/none/rows.csv", "{films}"], "is no folder"),
+        (["--format", "parquet", "{films}"], "add --out FILE.parquet"),
+        (["--format", "xml", "{films}"], "invalid choice"),
+        (["--out", "{films}", "{films}"], "is a folder"),
+        (["--out", "{films}/none/rows.csv", "{films}"], "is no folder"),
         (["--heatmaps", "{films}/dark.png", "{films}"], "--heatmaps"),
         (["{empty}"], "has no images"),
         (["--data", "{empty}"], "has no images"),
         ([], "name a file or a folder"),
-        (["--out", "rows.csv", "{films}"], "ends in .parquet"),
         (["--out", "{films}/none/rows.parquet", "{films}"], "is no folder"),
         (["--workers", "2", "{films}"], "--engine ray"),
         (["--engine", "ray", "--heatmaps", "maps", "{films}"], "--engine local"),

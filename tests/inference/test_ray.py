@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 ROOT = Path(__file__).parents[2]
 _CLUSTER = """
 import sys
-from aihealth import ray_engine
+from aihealth.inference import ray_engine
 ray = ray_engine._import_ray()
 with ray_engine._cluster(ray, 2):
     print("ADDRESS " + ray.get_runtime_context().gcs_address, flush=True)
@@ -130,7 +130,7 @@ def test_a_dataset_repo_gives_the_same_bytes(model, hub, repo_id, tmp_path, monk
 
 def test_a_killed_worker_loses_and_doubles_nothing(model, films):
     inputs = [str(path) for path in sorted(films.glob("*.png"))]
-    expected = list(predict._rows(Classifier(model), inputs, None))
+    expected = list(predict.local(Classifier(model), inputs))
     slow = films / "070.png"
     content = slow.read_bytes()
     slow.unlink()
@@ -145,7 +145,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(model, films):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    rows = list(ray_engine.rows(model, None, inputs))
+    rows = list(ray_engine.answers(model, None, inputs))
     killer.join()
     assert killed[0] != killed[1]
     assert rows == expected
@@ -163,18 +163,18 @@ def test_a_file_that_kills_every_worker_is_one_sentence(model, films):
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(UserError, match="a worker died 4 times"):
-        list(ray_engine.rows(model, None, [str(films), str(deadly)]))
+        list(ray_engine.answers(model, None, [str(films), str(deadly)]))
     killer.join()
 
 
 def test_what_the_list_of_files_meets_is_one_sentence(model, tmp_path):
     with pytest.raises(UserError, match="has no images in it"):
-        list(ray_engine.rows(model, None, [str(tmp_path)]))
+        list(ray_engine.answers(model, None, [str(tmp_path)]))
 
 
 def test_a_worker_that_cannot_open_the_model_says_why(films, tmp_path):
     with pytest.raises(UserError, match=r"a worker could not start: .*is not a release"):
-        list(ray_engine.rows(str(tmp_path), None, [str(films)]))
+        list(ray_engine.answers(str(tmp_path), None, [str(films)]))
 
 
 def test_without_a_cluster_ray_is_started_and_leaves_nothing(model, films, tmp_path, monkeypatch):

@@ -8,13 +8,20 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import push_to_hub
 from aihealth.errors import UserError
 from aihealth.publishing import access, model, verification
-from aihealth.release import PROVENANCE, read_json, write_json
-from tests.helpers.releases import copy_release, make_dataset, make_release
+from aihealth.release import PROVENANCE, model_digest, read_json, write_json
+from tests.helpers.releases import (
+    brightness_model,
+    copy_release,
+    make_dataset,
+    make_release,
+    write_release,
+)
 
 ROOT = Path(push_to_hub.__file__).parent
 
@@ -452,6 +459,23 @@ def test_the_regression_check_says_when_the_old_version_may_have_seen_the_test_i
     assert model.OTHER_DATA in capsys.readouterr().out
 
 
+def test_images_that_a_version_was_trained_on_are_left_out_of_the_comparison(
+    quick, hub, release, other, repo_id, data, tmp_path, capsys
+):
+    from aihealth.data import prepared
+    from aihealth.training import starting_point
+
+    old = copy_release(release, tmp_path / "old")
+    test = prepared.load([str(data)], 32)["test"]
+    known = test.subset(np.isin(test.groups, np.unique(test.groups)[:4]))
+    starting_point.write_seen(old, [], [known])
+    push("--release", old, "--repo-id", repo_id)
+    push("--release", other, "--repo-id", repo_id, "--regression-data", data)
+    out = capsys.readouterr().out
+    assert f"on the same {30 - len(known)} images" in out
+    assert f"{len(known)} more were left out: one of the versions was trained on them" in out
+
+
 def test_the_regression_check_asks_for_data(quick, release, other, repo_id):
     push("--release", release, "--repo-id", repo_id)
     assert "--regression-data DIR_OR_REPO" in refused("--release", other, "--repo-id", repo_id)
@@ -461,6 +485,48 @@ def test_the_old_name_of_an_option_names_the_new_one(capsys):
     with pytest.raises(SystemExit):
         push("--check", "--repo-id", "org/name", "--gate-data", "data")
     assert "--gate-data is now called --regression-data" in capsys.readouterr().err
+
+
+def test_another_input_size_asks_for_a_word(quick, hub, release, repo_id, data, tmp_path):
+    push("--release", release, "--repo-id", repo_id)
+    larger = write_release(brightness_model(size=48), tmp_path / "larger")
+    words = ["--release", larger, "--repo-id", repo_id, "--regression-data", data]
+    text = refused(*words)
+    assert "takes images of 48 pixels, the one on the Hub of 32" in text
+    assert f"hf://{repo_id} takes what is on main" in text and "say --input-size 48" in text
+    assert "say --input-size 48" in refused(*words, "--input-size", "64")
+    push(*words, "--input-size", "48")
+    assert json.loads(hub.read(repo_id, "aihealth.json"))["input_size"] == 48
+
+
+def test_an_audit_of_another_model_is_refused(quick, hub, release, worse, repo_id, tmp_path):
+    folder = copy_release(release, tmp_path / "release")
+    audit = audit_report(worse)
+    write_json(folder / "audit.json", audit)
+    text = refused("--release", folder, "--repo-id", repo_id)
+    assert f"{folder / 'audit.json'} is of another model: run `python -m aihealth audit" in text
+    del audit["model_sha256"]
+    write_json(folder / "audit.json", audit)
+    assert "does not say of which model it is" in refused("--release", folder, "--repo-id", repo_id)
+    assert hub.requests == []
+
+
+def test_an_audit_is_put_into_a_release_by_an_option(quick, hub, release, worse, repo_id, tmp_path):
+    for folder in (release, worse):
+        (tmp_path / folder.name).mkdir()
+        write_json(tmp_path / folder.name / "audit.json", audit_report(folder))
+    words = ["--release", release, "--repo-id", repo_id, "--audit"]
+    assert "is of another model" in refused(*words, tmp_path / "worse")
+    push(*words, tmp_path / "release")
+    assert "### Shortcut audit" in hub.read(repo_id, "README.md").decode()
+
+
+def audit_report(folder):
+    figure = {"value": 0.5, "interval": [0.4, 0.6]}
+    return {
+        "model_sha256": model_digest(folder), "dataset": "demo", "n": 60, "chance": 0.3333,
+        "classes_from": {"whole_image": figure}, "map_inside_lungs": figure,
+    }  # fmt: skip
 
 
 # === Pull requests ===

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from aihealth import Classifier
+from aihealth import __main__ as cli
 from aihealth.images import MAX_BYTES, ImageError
 from tests.helpers.releases import SIZE, make_release_of_a_hospital
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE, one_answer
@@ -138,11 +139,34 @@ def test_a_locked_entry_says_that_it_is_locked(tmp_path):
 
 
 def test_csv_has_a_line_an_image_and_no_formulas():
+    stub = types.SimpleNamespace(
+        classes=CONFIG.classes, config=CONFIG, name="org/name", revision="abc"
+    )
     rows = [batch.Row("=cmd|x.png", ANSWER), batch.Row("b.png", error="the file is empty")]
-    lines = list(csv.DictReader(io.StringIO(batch.to_csv(rows, CONFIG.classes))))
+    lines = list(csv.DictReader(io.StringIO(batch.to_csv(rows, stub, "from elsewhere"))))
     assert [line["file"] for line in lines] == ["'=cmd|x.png", "b.png"]
-    assert lines[0]["label"] == "Pneumonia" and lines[0]["Pneumonia"] == "0.9720"
+    assert lines[0]["label"] == "Pneumonia" and lines[0]["Pneumonia"] == "0.972000"
+    assert (lines[0]["abstained"], lines[0]["is_chest_radiograph"]) == ("false", "true")
+    assert (lines[0]["ood_distance"], lines[0]["ood_threshold"]) == ("0.5000", "2.0000")
+    assert (lines[0]["model"], lines[0]["revision"]) == ("org/name", "abc")
     assert lines[1]["Covid"] == "" and lines[1]["error"] == "the file is empty"
+    assert lines[1]["shift_warning"] == "from elsewhere"
+
+
+def test_the_csv_is_the_one_of_the_command_line(tmp_path, monkeypatch, capsys):
+    model = make_release_of_a_hospital(tmp_path / "release")
+    monkeypatch.chdir(tmp_path)
+    for index in range(21):
+        (tmp_path / f"{index:02d}.png").write_bytes(png(film(size=32)))
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    uploads = [(path.name, str(path)) for path in sorted(tmp_path.glob("*.png"))]
+    served = types.SimpleNamespace(name="x", classifier=Classifier(model), problem=None)
+    told = answers.Answers(served, 1)
+    rows = list(told._rows(uploads))
+    warning = served.classifier.shift(row.prediction for row in rows if row.prediction).warning
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "--model", str(model), "--format", "csv", *dict(uploads)])
+    assert batch.to_csv(rows, served.classifier, warning) == capsys.readouterr().out
 
 
 def test_the_table_counts_each_kind_of_answer():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from aihealth.evaluation.audit import lung_mask
+from aihealth.evaluation.lungs import lung_mask
 from aihealth.training import augmentation, image_changes
 from aihealth.training.dice import Dice
 

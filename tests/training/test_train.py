@@ -82,9 +82,9 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     words = ["train.py", "--data", str(prepared), "--out", str(tmp_path), "--size", "32"]
     monkeypatch.setattr(sys, "argv", [*words, "--leave-out", "harbour"])
     settings = program.parse_arguments()
-    loaded = loading.load_data(settings)
+    loaded = loading.load_data(settings, [])
     assert loaded.splits["train"].pixels.shape[1] == 40  # for augmentation to crop
-    run = loop.Run(settings, None, loaded, None, None, None)
+    run = loop.Run(settings, None, [], loaded, None, None, None)
     splits = building.serving_splits(run, 32)
     served = data.load([str(prepared)], 32)
     for name in ("train", "validation", "test"):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
-from aihealth import limits
+from aihealth import structure
 from aihealth.images import ImageError, decode
 from tests.helpers.image_files import GRAIN, RAMP, encode, make_dicom, png_file, shipped
 
@@ -99,7 +99,7 @@ def test_dicom_of_very_many_elements_behind_its_pixels(name):
 
 def test_deflated_dicom_of_very_many_elements():
     data = make_dicom(RAMP, syntax=DeflatedExplicitVRLittleEndian)
-    _, start = limits._transfer_syntax(data)
+    _, start = structure._transfer_syntax(data)
     body = with_elements(zlib.decompress(data[start:], -15), elements(30_000))
     packer = zlib.compressobj(wbits=-15)
     refused(data[:start] + packer.compress(body) + packer.flush(), "more than 20000 elements")
@@ -149,7 +149,7 @@ def test_sixteen_bits_of_64_million_pixels_are_read_in_little_memory():
     rows = zlib.compress(bytes(8000 * 16001), 1)
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 16, 0, 0, 0, 0))
     data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", rows) + png_chunk(b"IEND")
-    assert not limits.decodes_here(data)
+    assert not structure.decodes_here(data)
     assert decode(data).shape == (8000, 8000)
 
 
