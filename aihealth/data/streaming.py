@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from aihealth import images
+from aihealth import hub, images
 from aihealth.data.cluster import Cluster
 from aihealth.data.manifest import DRAWN_TEXT
+from aihealth.data.opening import SPLITS
 from aihealth.data.parallel import in_order
-from aihealth.data.prepared import SPLITS, Images
+from aihealth.data.prepared import Images
 from aihealth.errors import UserError, first_line
 
 COLUMNS = ("image", "label", "source", "group")
@@ -254,8 +255,6 @@ def _opened(root: str, file: str) -> Iterator[Any]:
 def _files(root: str, split: str) -> list[str]:
     """Paths or `hf://` addresses of the Parquet files of one split."""
     import datasets
-
-    from aihealth import hub
 
     if os.path.isdir(root):
         path, revision = root, None

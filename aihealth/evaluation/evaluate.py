@@ -323,7 +323,7 @@ def _names_a_source(file: str, classes: Classes) -> bool:
 
 
 def _from_hub(data: str, classes: Sequence[str], split: str) -> list[Sample]:
-    from aihealth.data.prepared import open_splits
+    from aihealth.data.opening import open_splits
 
     splits = open_splits(data)
     if split not in splits:

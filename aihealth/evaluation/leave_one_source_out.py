@@ -17,7 +17,7 @@ import numpy as np
 
 from aihealth import release
 from aihealth.classifier import Classifier
-from aihealth.data import prepared
+from aihealth.data import opening, prepared
 from aihealth.data.parallel import in_order
 from aihealth.data.provenance import renamed, without_folders
 from aihealth.errors import UserError
@@ -105,7 +105,7 @@ def train_counts(data: Iterable[str]) -> dict[str, dict[str, int]]:
     """For every source, how many images of each class there are to train on."""
     counts: dict[str, dict[str, int]] = {}
     for root in data:
-        for split, part in prepared.open_splits(root).items():
+        for split, part in opening.open_splits(root).items():
             names = part.features["label"].names
             for source, label in zip(part["source"], part["label"], strict=True):
                 own = counts.setdefault(source, dict.fromkeys(names, 0))
@@ -121,7 +121,7 @@ def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str
         said.pop()
     asked = ["--leave-out", source, *shlex.split(without_folders(shlex.join(options)))]
     digests = [row.get("fingerprint") for row in run.get("data") or []]
-    if said[-len(asked) :] != asked or digests != [prepared.fingerprint(root) for root in data]:
+    if said[-len(asked) :] != asked or digests != [opening.fingerprint(root) for root in data]:
         raise UserError(
             f"{folder} was not trained without {source}, on this data and with these options; "
             "choose another --out"

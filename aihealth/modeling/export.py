@@ -272,8 +272,3 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
         if weights == "float16":
             converter.target_spec.supported_types = [tf.float16]
         path.write_bytes(converter.convert())
-
-
-def feature_sizes(model: keras.Model) -> list[int]:
-    """Length of the features at each depth, in the order of the LiteRT output `features`."""
-    return [model.get_layer(name).output.shape[-1] for name in architectures.feature_layers(model)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from aihealth import images, release
 from aihealth.classifier import Classifier
-from aihealth.data import prepared
+from aihealth.data import opening, prepared
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
 from aihealth.errors import UserError
@@ -119,7 +119,7 @@ def serving_splits(run: Run, size: int) -> dict[str, Images]:
     settings, splits = run.settings, run.data.splits
     if settings.stream or (splits["train"].pixels.shape[1] == size and not settings.localiser):
         return splits
-    if [prepared.fingerprint(root) for root in settings.data] != run.data.fingerprints:
+    if [opening.fingerprint(root) for root in settings.data] != run.data.fingerprints:
         raise UserError(
             f"--data changed while {settings.out} was trained; go on with --resume when it is as "
             "it was"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aihealth.data import plain, prepared, streaming
+from aihealth.data import opening, plain, prepared, streaming
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import framing
@@ -67,7 +67,7 @@ def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
         splits,
         plain.folder_pixels(settings.neither, loaded),
         counts,
-        [prepared.fingerprint(root) for root in settings.data],
+        [opening.fingerprint(root) for root in settings.data],
         overlap,
     )
     if settings.localiser:

@@ -148,12 +148,12 @@ def grey_image(level, seed=0):
     return Image.fromarray(np.clip(grain, 0, 255).astype("uint8"))
 
 
-def make_dataset(folder, per_class=12):
+def make_dataset(folder, per_class=12, brightness=BRIGHTNESS):
     """Write a prepared dataset, as data_prep leaves it, whose classes differ in brightness."""
     from aihealth.data.manifest import REPORT, Row, write_manifest
 
     rows = []
-    for label, level in BRIGHTNESS.items():
+    for label, level in brightness.items():
         for index in range(per_class):
             split = ("train", "validation", "test")[index % 3]
             file = f"{split}/{label}/north_{index:03d}.png"

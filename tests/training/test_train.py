@@ -15,6 +15,7 @@ import tensorflow as tf
 import train as program
 from aihealth import from_pretrained_keras, release
 from aihealth.classifier import Classifier
+from aihealth.data import opening
 from aihealth.data import prepared as data
 from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
@@ -115,7 +116,7 @@ def test_the_release_says_where_it_came_from(trained, prepared):
     found = json.loads((out / "release" / release.PROVENANCE).read_text())
     assert found["command"].startswith("python train.py --data")
     assert found["seed"] == 1337
-    assert found["data"][0]["fingerprint"] == data.fingerprint(str(prepared))
+    assert found["data"][0]["fingerprint"] == opening.fingerprint(str(prepared))
     assert {"tensorflow", "keras", "python"} <= found["versions"].keys()
     assert sum(found["images"].values()) > 80
     assert found["test_images_in_training_groups"] == 0
@@ -199,7 +200,7 @@ def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
         with pytest.raises(UserError, match=f"made with {name} .*, not .*; use the same options"):
             checkpoint.restore(out, average, settings | {name: other})
     assert settings["leave_out"] is None
-    assert settings["data"] == [data.fingerprint(str(prepared))]
+    assert settings["data"] == [opening.fingerprint(str(prepared))]
 
 
 # === Bad input: one sentence, status 2, no traceback ===
