@@ -134,6 +134,10 @@ def needs(extra: str) -> Iterator[None]:
         ) from error
 
 
+# What lies beside the package, where it runs from a checkout; see `release.in_checkout`.
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
 def install_command(extra: str, package: str) -> str:
     """What to type for an extra: from the checkout, from where the package came, or by name.
 
@@ -142,7 +146,7 @@ def install_command(extra: str, package: str) -> str:
         package: the module that is missing.
     """
     extra = next((name for name, modules in _EXTRAS.items() if package in modules), extra)
-    if (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file():
+    if (CHECKOUT / "pyproject.toml").is_file():
         return f'pip install ".[{extra}]"'
     try:
         addresses = metadata.metadata("aihealth").get_all("Project-URL") or []

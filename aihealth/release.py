@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aihealth import schema
-from aihealth.errors import UserError, first_line
+from aihealth.errors import CHECKOUT, UserError, first_line
 from aihealth.schema import FORMAT
 
 # === File names ===
@@ -112,7 +112,7 @@ def in_checkout(name: str) -> Path:
     Raises:
         UserError: the package runs from somewhere else than a checkout.
     """
-    path = Path(__file__).resolve().parents[1] / name
+    path = CHECKOUT / name
     if not path.exists():
         raise UserError(
             f"{name} is needed, which the installed package does not carry: clone the "

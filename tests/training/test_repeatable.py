@@ -14,8 +14,8 @@ from data_prep.demo import make_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 # All that draws at random: both halves of the augmentation, swaps, dropout, the average.
-OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "6", "--epochs", "3", "--seed", "5",
-           "--save-every", "2", "--average", "0.9")  # fmt: skip
+OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "5", "--epochs", "2", "--seed", "5",
+           "--save-every", "1", "--average", "0.9")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,11 @@ def saved(out):
         return None
 
 
+KILLS = 3
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # five starts of TensorFlow
 def test_a_run_that_is_killed_at_several_moments_ends_with_the_weights_of_one_that_was_not(
     prepared, tmp_path
 ):
@@ -55,10 +59,10 @@ def test_a_run_that_is_killed_at_several_moments_ends_with_the_weights_of_one_th
     while True:
         seen = saved(broken)
         process = start(prepared, broken, *(["--resume"] if seen else []))
-        while process.poll() is None and kills < 4 and saved(broken) in (None, seen):
+        while process.poll() is None and kills < KILLS and saved(broken) in (None, seen):
             time.sleep(0.01)
         time.sleep(0.07 * kills)  # not always right after a checkpoint
-        if process.poll() is None and kills < 4:
+        if process.poll() is None and kills < KILLS:
             process.send_signal(signal.SIGKILL)
             kills += 1
         if process.wait() == 0:
