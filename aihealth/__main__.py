@@ -65,9 +65,9 @@ example:
 
 writes audit.json: what is left of the balanced accuracy without the lungs, and with nothing but
 the borders; how well the source can be told from the model's features; what an 8 x 8 thumbnail
-reaches; which share of the activation map lies on the lungs; whether an answer follows the lungs or
-the surroundings that they were put into; and what is left after 14 kinds of processing. Each with a
-95% interval."""
+reaches; which share of the heatmap lies on the lungs; whether an answer follows the lungs or the
+background that they were put before (background swap); and what is left after 14 corruptions. Each
+with a 95% interval."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,8 +7,8 @@ Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018. No
 outside the training data is needed to fit it or to set its threshold
 (`aihealth.training.distance` does both).
 
-Of many images together it can tell more: whether they come from elsewhere than the training data,
-though each of them is a chest radiograph.
+Of many images together it can tell more: whether there is a distribution shift from the training
+data, though each of them is a chest radiograph.
 """
 
 import dataclasses

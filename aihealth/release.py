@@ -60,7 +60,7 @@ class ReleaseConfig:
         temperature: what the logits were divided by; already inside the model.
         abstain_below: highest probability under which the answer is "not sure", 0..1.
         abstain_rule: one sentence that says how `abstain_below` was chosen.
-        ood_threshold: out-of-distribution score above which an image is turned away.
+        ood_threshold: out-of-distribution score above which an image is no chest radiograph.
         versions_above: out-of-distribution score above which an image is looked at as a negative
             and turned, too; None never.
         lateral_threshold: mirror correlation under which a film may be lateral, -1..1.

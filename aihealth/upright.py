@@ -27,7 +27,7 @@ def set_right(
     Args:
         pixels: uint8 `(h, w)`.
         score: out-of-distribution score of the image as it is.
-        limit: the score above which an image is turned away.
+        limit: the score above which an image is out of distribution.
         score_of: gives the score of other pixels.
 
     Returns:

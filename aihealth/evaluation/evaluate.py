@@ -374,7 +374,7 @@ def render(block: dict[str, Any]) -> str:
         *classes,
         "ECE",
         "not sure",
-        "turned away",
+        "out of distribution",
         "shift",
     ]
     lines = {"all": block, "answered only": block["answered"], **block.get("per_source", {})}
@@ -403,8 +403,8 @@ def render(block: dict[str, Any]) -> str:
     shifts = [figures["shift"] for figures in lines.values() if figures.get("shift")]
     if any(shift["noticed"] for shift in shifts):
         text += (
-            f"\n* images of known hospitals, taken together, stay below {shifts[0]['limit']:.2f}: "
-            "these come from elsewhere"
+            f"\n* a distribution shift: images of known hospitals, taken together, stay below "
+            f"{shifts[0]['limit']:.2f}"
         )
     if block["unreadable"]:
         text += f"\n{len(block['unreadable'])} files could not be read:"

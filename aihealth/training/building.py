@@ -111,7 +111,7 @@ def serving_splits(run: Run, size: int) -> dict[str, Images]:
     """The images as serving decodes them.
 
     Shrinking the larger ones of training once more would blur them, and the distance fitted on
-    those turned away one radiograph in six with much local contrast.
+    those took one radiograph in six for none with much local contrast.
 
     Raises:
         UserError: the data has changed since the training read it.
