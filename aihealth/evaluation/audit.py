@@ -16,16 +16,10 @@ import numpy as np
 from aihealth import images, release
 from aihealth.classifier import Classifier
 from aihealth.data.parallel import in_order
+from aihealth.data.samples import Sample, find_samples, title, without_path
 from aihealth.data.tables import table
 from aihealth.evaluation import corruptions
-from aihealth.evaluation.evaluate import (
-    Sample,
-    answer_all,
-    check_output,
-    find_samples,
-    title,
-    without_path,
-)
+from aihealth.evaluation.evaluate import answer_all, check_output
 from aihealth.evaluation.intervals import mean_interval
 from aihealth.evaluation.lungs import blank, centre_mask, lung_mask, share_inside, swap_background
 from aihealth.evaluation.metrics import SEED

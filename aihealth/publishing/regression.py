@@ -107,7 +107,8 @@ def compare(old: Path, new: Path, data: str) -> Comparison:
         UserError: the data cannot be read, or the releases have other classes than it.
     """
     from aihealth.classifier import Classifier
-    from aihealth.evaluation.evaluate import answer_all, find_samples
+    from aihealth.data.samples import find_samples
+    from aihealth.evaluation.evaluate import answer_all
 
     before, after = Classifier(old, num_threads=1), Classifier(new, num_threads=1)
     classes = after.classes

@@ -12,9 +12,10 @@ from aihealth.classifier import Classifier
 from aihealth.data import opening, prepared
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
+from aihealth.data.samples import without_path
 from aihealth.errors import UserError
 from aihealth.evaluation import figures, held_out
-from aihealth.evaluation.evaluate import block_of, probability_matrix, without_path
+from aihealth.evaluation.evaluate import block_of, probability_matrix
 from aihealth.modeling import export, framing, graph
 from aihealth.training import augmentation, checkpoint, starting_point
 from aihealth.training.calibrating import changed_predictions, scale
