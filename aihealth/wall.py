@@ -38,7 +38,7 @@ DIED = "the image is damaged: its decoder gave up"
 
 # CPU seconds end a worker that is busy; this ends one that sleeps, and never one that a busy
 # machine merely lets wait.
-_PATIENCE = 6 * MAX_SECONDS
+_PATIENCE = 12 * MAX_SECONDS
 _START_SECONDS = 60.0
 _WORKERS = max(4, os.cpu_count() or 1)
 _PIPE_BYTES = 2**20

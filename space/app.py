@@ -144,7 +144,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
     front.quiet_log()
-    threading.Timer(WARM_AFTER, wall.warm).start()
+    warming = threading.Timer(WARM_AFTER, wall.warm)
+    warming.daemon = True  # Nothing at the end waits for it.
+    warming.start()
     page.launch(
         app_kwargs={"middleware": [Middleware(front.Front, uploads=front.Uploads(UPLOADS))]},
         theme=looks.theme(),

@@ -62,15 +62,31 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
-def killed(command: list[str], env: dict[str, str], after: float) -> None:
-    """Start a command and kill it, with the processes that it started, after so many seconds."""
+def killed(
+    command: list[str], env: dict[str, str], rng: random.Random, seconds: list[float]
+) -> bool:
+    """Start a command and kill it, with the processes that it started, at a random moment.
+
+    Args:
+        command: as for `subprocess`.
+        env: its environment.
+        rng: draws the moment.
+        seconds: one number, how long the command takes; set right when it ends before the moment.
+
+    Returns:
+        Whether it was killed; False when it had ended.
+    """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **quiet)
     try:
-        process.wait(after)
+        process.wait(rng.uniform(0, seconds[0]))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)
         process.wait()
+        return True
+    seconds[0] = time.monotonic() - start
+    return False
 
 
 def succeed(command: list[str], env: dict[str, str]) -> float:
@@ -115,15 +131,18 @@ def prepare(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
     wholes, commands = [], []
     for seed in (1, 2):
         commands.append(python("-m", "data_prep", "prepare", images, "--out", out, "--seed", seed))
-        seconds = succeed(commands[-1], os.environ)
+        seconds = [succeed(commands[-1], os.environ)]
         wholes.append(digest(out))
         shutil.rmtree(out)
     for number in range(times):
         overwrites = number % 2 == 1
-        if overwrites:
-            succeed(commands[0], os.environ)
         command = commands[1] + ["--overwrite"] * overwrites
-        killed(command, os.environ, rng.uniform(0, seconds))
+        ended = True
+        while ended:
+            shutil.rmtree(out, ignore_errors=True)
+            if overwrites:
+                succeed(commands[0], os.environ)
+            ended = not killed(command, os.environ, rng, seconds)
 
         def check(overwrites: bool = overwrites, command: list[str] = command) -> str:
             after = digest(out)
@@ -138,7 +157,6 @@ def prepare(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
             return "absent" if after is None else "whole"
 
         yield judged(check)
-        shutil.rmtree(out, ignore_errors=True)
 
 
 def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
@@ -152,10 +170,12 @@ def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
         *("train.py", "--data", data, "--out", out, "--size", 48, "--epochs", 3),
         *("--augment", "light", "--batch-size", 16),
     )
-    seconds = succeed(command, os.environ)
+    seconds = [succeed(command, os.environ)]
     for _ in range(times):
-        shutil.rmtree(out, ignore_errors=True)
-        killed(command, os.environ, rng.uniform(0, seconds))
+        ended = True
+        while ended:
+            shutil.rmtree(out, ignore_errors=True)
+            ended = not killed(command, os.environ, rng, seconds)
 
         def check() -> str:
             release = out / "release"
@@ -188,11 +208,15 @@ def push(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
 
         picture = folder / "film.png"
         picture.write_bytes(encode_film(rng))
-        seconds = succeed(command(first, "org/kill"), env)
-        for number in range(times):
-            release = (second, first)[number % 2]
+        seconds = [succeed(command(first, "org/kill"), env)]
+        number = 0
+        while number < times:
+            release, other = (first, second) if number % 2 else (second, first)
             before = hub.commits("org/kill")[0].sha
-            killed(command(release, "org/kill"), env, rng.uniform(0, seconds))
+            if not killed(command(release, "org/kill"), env, rng, seconds):
+                succeed(command(other, "org/kill"), env)
+                continue
+            number += 1
 
             def check(release: Path = release, before: str = before) -> str:
                 shas = [commit.sha for commit in hub.commits("org/kill")]

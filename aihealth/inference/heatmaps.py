@@ -1,12 +1,14 @@
 """`predict --heatmaps`: each image as PNG, tinted where the evidence for its likeliest class is."""
 
 import hashlib
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from aihealth import limits
 from aihealth.classifier import Prediction
 from aihealth.errors import UserError
 from aihealth.files import inside
@@ -15,6 +17,7 @@ from aihealth.inference.archive import HUB
 # Black body colours, as on the Space's page: order is seen without hue, also by people who do not
 # tell red from green.
 _STOPS = np.array([[60, 0, 60], [180, 20, 60], [245, 110, 30], [255, 215, 110]], np.float32)
+_MAX_PIXELS = 16_000_000
 _UP = "_up"  # the folder for `..`
 
 
@@ -67,15 +70,21 @@ def tinted(pixels: np.ndarray, heatmap: np.ndarray, strength: float = 0.6) -> Im
     """Tint an image where a heatmap is high.
 
     Args:
-        pixels: uint8 `(h, w)`.
+        pixels: uint8 `(h, w)`; shrunk by a whole number where there are more than 16 million.
         heatmap: float `(gh, gw)`, 0..1.
         strength: opacity of the tint, which it has from two thirds on.
     """
+    factor = math.ceil(math.sqrt(pixels.size / _MAX_PIXELS))
+    if factor > 1:
+        pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
     height, width = pixels.shape
     grid = Image.fromarray(np.asarray(heatmap, np.float32))
-    smooth = np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
+    smooth = np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC))
     stops = np.linspace(0, 1, len(_STOPS))
-    colour = np.stack([np.interp(smooth, stops, channel) for channel in _STOPS.T], axis=-1)
-    opacity = strength * np.minimum(1.0, smooth * 1.5)[..., None]
-    mixed = (1 - opacity) * pixels[..., None] + opacity * colour
-    return Image.fromarray(mixed.astype(np.uint8))
+    mixed = np.empty((height, width, 3), np.uint8)
+    for rows in limits.strips(height, width):  # As numbers, a large image would take a gigabyte.
+        share = smooth[rows].clip(0, 1)
+        colour = np.stack([np.interp(share, stops, channel) for channel in _STOPS.T], axis=-1)
+        opacity = strength * np.minimum(1.0, share * 1.5)[..., None]
+        mixed[rows] = (1 - opacity) * pixels[rows, :, None] + opacity * colour
+    return Image.fromarray(mixed)
