@@ -193,14 +193,15 @@ def values_of(
         bits, used = bits & np.array(mask, bits.dtype), used & mask
     if layout.signed is False:
         return bits
-    if used & ~mask:  # More bits than announced are in use, or negative values are whole.
-        full = bits.view(f"i{bits.dtype.itemsize}")
-        return full if layout.signed or _spread(full) < _spread(bits) else bits
-    spare = bits.dtype.itemsize * 8 - stored
-    left = (bits << spare).view(f"i{bits.dtype.itemsize}") >> spare
+    size = bits.dtype.itemsize
+    spare = 0 if used & ~mask else 8 * size - stored  # More bits are in use than announced.
+    signed = (bits << spare).view(f"i{size}") >> spare
+    if layout.signed and not spare:
+        return signed
     # Without a word on the sign, and where it was not carried on into the spare bits, the reading
     # in which the values lie close together is right.
-    return left if _spread(left) < _spread(bits) or (layout.signed and not spare) else bits
+    film = slice(None) if padding is None else ~padding
+    return signed if _spread(signed[film]) < _spread(bits[film]) else bits
 
 
 def _spread(values: np.ndarray) -> int:
