@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aihealth import dicom_file, dicom_frame, dicom_window, limits
+from aihealth import dicom_file, dicom_frame, dicom_layout, dicom_window, limits
 from aihealth.dicom_tags import items, text, texts
 from aihealth.errors import ImageError
 from aihealth.images import Strips, ends_of, stretch, stretch_strips
@@ -64,7 +64,7 @@ def decode_dicom(data: bytes) -> DicomImage:
     file = dicom_file.read(data)
     header = file.header
     try:
-        layout = dicom_frame.layout_of(file)
+        layout = dicom_layout.layout_of(file)
         check_size(layout.columns, layout.rows, layout.samples)
         # The frame as bytes, as a decoder gives it, as pixels, and in grey.
         count = layout.rows * layout.columns
@@ -127,19 +127,19 @@ IDENTITY = (
 
 
 def _grey(
-    pixels: np.ndarray, layout: dicom_frame.Layout, header: Any
+    pixels: np.ndarray, layout: dicom_layout.Layout, header: Any
 ) -> tuple[np.ndarray, list[str]]:
     """Stored values to grey levels, and what the reader should know."""
     shape = text(header, "PresentationLUTShape")
     white_is_low = layout.photometric == "MONOCHROME1"
-    notes = [] if layout.known else [dicom_frame.NO_PHOTOMETRIC]
+    notes = [] if layout.known else [dicom_layout.NO_PHOTOMETRIC]
     if shape == "INVERSE" and not white_is_low:
         white_is_low = True  # As most viewers show it: the shape is the later word.
         notes.append(INVERSE)
     elif shape == "IDENTITY" and white_is_low:
         notes.append(IDENTITY)
     padding = dicom_window.padding(pixels, header, layout.allocated)
-    pixels = dicom_frame.values_of(pixels, layout, header, padding)
+    pixels = dicom_layout.values_of(pixels, layout, header, padding)
     if padding is None:  # The tag may name what the bits mean, not how they lie in the file.
         padding = dicom_window.padding(pixels, header, layout.stored)
     if padding is not None:  # It must not count as the film's darkest or brightest value.

@@ -8,7 +8,7 @@ from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1
 
 from aihealth.dicom import IDENTITY
-from aihealth.dicom_frame import NO_PHOTOMETRIC
+from aihealth.dicom_layout import NO_PHOTOMETRIC
 from aihealth.images import ImageError, decode, decode_with_warning, stretch
 from tests.helpers.image_files import RAMP, encode
 

@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, MediaStorageDirectoryStorage
 
 from aihealth.dicom import INVERSE, decode_dicom
-from aihealth.dicom_frame import NO_PHOTOMETRIC
+from aihealth.dicom_layout import NO_PHOTOMETRIC
 from aihealth.dicom_window import HIDING
 from aihealth.errors import ImageError, NoImage
 from aihealth.images import decode, decode_with_warning
