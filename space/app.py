@@ -144,6 +144,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
     front.quiet_log()
+    front.say_failures()
     threading.Timer(WARM_AFTER, wall.warm).start()
     page.launch(
         app_kwargs={"middleware": [Middleware(front.Front, uploads=front.Uploads(UPLOADS))]},
