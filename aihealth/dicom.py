@@ -1,23 +1,19 @@
 """DICOM radiographs to grey levels; no tag leaves this module."""
 
-import contextlib
 import dataclasses
 import functools
 import logging
+import re
 import warnings
 from typing import Any
 
 import numpy as np
 
-from aihealth import dicom_files, dicom_tags, limits
-from aihealth.dicom_header import with_header
-from aihealth.errors import ImageError, NoImage
-from aihealth.images import ends, stretch, stretch_strips
+from aihealth import dicom_file, dicom_frame, dicom_layout, dicom_window, limits
+from aihealth.dicom_tags import items, text, texts
+from aihealth.errors import ImageError
+from aihealth.images import Strips, ends_of, stretch, stretch_strips
 from aihealth.limits import check_size
-
-HIDING = "The window in the file hides nearly all of the image and was left out."
-_SAMPLE = 2**18  # pixels that a window is judged by
-_LEAST_SHOWN = 0.05  # of the pixels, between the darkest and the brightest that a window leaves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,248 +23,187 @@ class DicomImage:
     Attributes:
         pixels: uint8 `(h, w)`, 0 black to 255 white (MONOCHROME1 is inverted).
         frames: number of frames; `pixels` is the first.
-        lateral: whether the file names a lateral projection.
-        remarks: what was guessed, or left out.
+        lateral: whether View Position or View Code Sequence name a lateral projection.
+        notes: sentences on tags that were left out or contradict each other.
     """
 
     pixels: np.ndarray
     frames: int
     lateral: bool
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def warning(self) -> str | None:
         """What the reader should know, or None."""
-        parts = list(self.remarks)
+        parts = []
         if self.frames > 1:
             parts.append(f"The file has {self.frames} frames; only the first was used.")
         if self.lateral:
             parts.append("The file says that this is a lateral view: the answer means nothing.")
-        return " ".join(parts) or None
+        return " ".join([*parts, *self.notes]) or None
 
 
 def decode_dicom(data: bytes) -> DicomImage:
     """Decode the first frame: modality LUT or rescale, VOI LUT or window, photometric meaning.
 
-    Padding around the image becomes black.
+    Padding around the film becomes black. Tags that are missing, empty or badly written count as
+    absent where the image can be read without them.
 
     Args:
-        data: the bytes of a DICOM file (PS3.10), or of a data set without its header.
+        data: the bytes of a DICOM file (PS3.10), with or without its preamble.
 
     Raises:
-        NoImage: a file of a kind that holds no image.
-        ImageError: no pixel data, damaged, cut short, too large, or a transfer syntax that cannot
-            be read.
+        NoImage: the file is of a kind that holds no image.
+        ImageError: cut short, damaged, too large, or in an encoding that cannot be read.
     """
     try:
         import pydicom
-        from pydicom.pixels import apply_color_lut
     except ImportError as error:
         raise ImageError("DICOM files need pydicom: pip install 'aihealth[dicom]'") from error
     _silence(pydicom.__name__)
-    try:  # pydicom raises many kinds on damaged files, some only when a tag is looked at.
-        dataset = dicom_files.read(with_header(data))
-        if "PixelData" not in dataset:
-            if dicom_tags.holds_no_image(dataset):
-                raise NoImage
-            raise ImageError("the DICOM file has no image in it")
-        remarks, shift = dicom_tags.set_right(dataset)
-        lateral = dicom_tags.is_lateral(dataset)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError("the DICOM file is damaged") from error
-    width, height, samples = dataset.Columns, dataset.Rows, dataset.SamplesPerPixel
-    check_size(width, height, samples)
-    # The frame as bytes, as a decoder gives it, as pixels, and in grey.
-    limits.check_memory(width * height * (1 + 3 * samples * dataset.BitsAllocated // 8))
-    photometric = dataset.PhotometricInterpretation
-    padding = None
+    file = dicom_file.read(data)
+    header = file.header
     try:
-        dicom_files.check_frame(dataset)
-        pixels = _first_frame(dataset)
-        if shift:
-            pixels = pixels >> shift
-        if photometric == "PALETTE COLOR":
-            limits.check_memory(pixels.size * 12)
-            pixels = apply_color_lut(pixels, dataset)
-        elif photometric.startswith("MONOCHROME"):
-            padding = _padding(pixels, dataset, shift)
-            if padding is not None:  # It must not count as the darkest or brightest value.
-                pixels = np.where(padding, pixels[~padding].min(), pixels)
-            pixels = _in_grey(pixels, dataset, remarks)
+        layout = dicom_layout.layout_of(file)
+        check_size(layout.columns, layout.rows, layout.samples)
+        # The frame as bytes, as a decoder gives it, as pixels, and in grey.
+        count = layout.rows * layout.columns
+        limits.check_memory(count * (1 + 3 * layout.samples * layout.allocated // 8))
+        pixels = dicom_frame.decode(file, layout)
+        if layout.is_grey:
+            grey, notes = _grey(pixels, layout, header)
+        else:
+            grey, notes = (_of_colours if pixels.ndim == 3 else stretch)(pixels), []
     except ImageError:
         raise
-    except NotImplementedError as error:  # No plugin decodes this syntax.
-        raise ImageError(
-            f"the DICOM file is compressed as {dataset.file_meta.TransferSyntaxUID.name}, which "
-            "cannot be read here: save it uncompressed, or as JPEG or JPEG 2000"
-        ) from error
-    except Exception as error:
+    except Exception as error:  # pydicom raises many kinds on damaged files.
         raise ImageError("the DICOM file is damaged or cut short") from error
-    if not photometric.startswith("MONOCHROME"):  # a screenshot, an export with annotations
-        pixels = stretch(_grey(pixels) if pixels.ndim == 3 else pixels)
-    if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white.
-        pixels = 255 - pixels
+    return DicomImage(grey, layout.frames, _is_lateral_file(header), tuple(notes))
+
+
+def is_lateral(view: str) -> bool:
+    """Whether a View Position (0018,5101) names a lateral projection.
+
+    Of the terms that DICOM defines (PS3.3 C.8.1.1) LL and RL, left and right lateral, are lateral,
+    and so is taken whatever says LAT or LATERAL, as many devices write. LLD and RLD, left and right
+    lateral decubitus, are not: the patient lies on a side, but the beam goes from front to back or
+    back to front. Obliques (LLO, RLO, LAO) are neither frontal nor lateral and are not announced.
+
+    Args:
+        view: the value of the tag.
+    """
+    words = set(re.findall("[A-Z]+", view.upper()))
+    if words & {"AP", "PA"} or any(word.startswith(("DEC", "OBL")) for word in words):
+        return False
+    return any(re.fullmatch("LL|RL|(L|R|LT|RT)?LAT(ERAL)?", word) for word in words)
+
+
+# PS3.16, CID 4010: lateral, left lateral, right lateral, and their mediolateral kinds; in SNOMED CT
+# and as SNOMED RT wrote them until 2020.
+_LATERAL_CODES = {
+    *("399067008", "399173006", "399198007", "399352003", "399260004"),
+    *("R-102CD", "R-10236", "R-10232", "R-10228", "R-10224"),
+}
+
+
+def _is_lateral_file(header: Any) -> bool:
+    if is_lateral(" ".join(texts(header, "ViewPosition"))):
+        return True
+    for item in items(header, "ViewCodeSequence"):
+        codes = {text(item, name) for name in ("CodeValue", "LongCodeValue")}
+        if codes & _LATERAL_CODES or is_lateral(text(item, "CodeMeaning")):
+            return True
+    return False
+
+
+INVERSE = (
+    "The file contradicts itself on black and white (MONOCHROME2 with Presentation LUT Shape "
+    "INVERSE): the shape was applied, and they may be exchanged."
+)
+IDENTITY = (
+    "The file contradicts itself on black and white (MONOCHROME1 with Presentation LUT Shape "
+    "IDENTITY): the shape was not applied, and they may be exchanged."
+)
+
+
+def _grey(
+    pixels: np.ndarray, layout: dicom_layout.Layout, header: Any
+) -> tuple[np.ndarray, list[str]]:
+    """Stored values to grey levels, and what the reader should know."""
+    shape = text(header, "PresentationLUTShape")
+    white_is_low = layout.photometric == "MONOCHROME1"
+    notes = [] if layout.known else [dicom_layout.NO_PHOTOMETRIC]
+    if shape == "INVERSE" and not white_is_low:
+        white_is_low = True  # As most viewers show it: the shape is the later word.
+        notes.append(INVERSE)
+    elif shape == "IDENTITY" and white_is_low:
+        notes.append(IDENTITY)
+    padding = dicom_window.padding(pixels, header, layout.allocated)
+    pixels = dicom_layout.values_of(pixels, layout, header, padding)
+    if padding is None:  # The tag may name what the bits mean, not how they lie in the file.
+        padding = dicom_window.padding(pixels, header, layout.stored)
+    if padding is not None:  # It must not count as the film's darkest or brightest value.
+        pixels = np.where(padding, pixels[~padding].min(), pixels)
+    grey, said = _shown(pixels, header, ~padding if padding is not None else None)
+    if white_is_low:  # PS3.3 C.7.6.3.1.2: the lowest value is white.
+        grey = 255 - grey
     if padding is not None:
-        pixels[padding] = 0
-    return DicomImage(pixels, dataset.NumberOfFrames, lateral, tuple(remarks))
+        grey[padding] = 0
+    return grey, notes + said
 
 
-def _padding(pixels: np.ndarray, dataset: Any, shift: int) -> np.ndarray | None:
-    """Where stored values are no image but fill the frame; None if nowhere."""
-    found = dicom_tags.padding_range(dataset)
-    if found is None:
-        return None
-    low, high = (end >> shift for end in found)
-    padding = (pixels >= low) & (pixels <= high)
-    return padding if padding.any() and not padding.all() else None
+_SAMPLE = 2**18  # pixels that a window is judged by
 
 
 def _shown(
-    values: np.ndarray, counts: np.ndarray | None, dataset: Any, remarks: list[str]
-) -> np.ndarray:
-    """What stored values mean (modality LUT), and how they are to be shown (VOI LUT or window).
+    pixels: np.ndarray, header: Any, film: np.ndarray | None
+) -> tuple[np.ndarray, list[str]]:
+    """Apply modality and window to whole numbers `(h, w)`, each value once.
 
-    A table or window that cannot be applied, or that hides all or nearly all, is left out: exports
-    leave it empty, or as it was before the values were rescaled.
-
-    Args:
-        values: stored values.
-        counts: how often each occurs; None where they are the pixels themselves.
-        dataset: the file's tags.
-        remarks: what the reader should know is added here.
+    As floating-point numbers for each pixel, a large image would take a gigabyte.
     """
-    from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
-
-    try:
-        meant = apply_modality_lut(values, dataset)
-    except Exception:  # A table that is none: of many kinds.
-        del dataset.ModalityLUTSequence
-        meant = apply_modality_lut(values, dataset)
-    hidden = False
-    for tag, apply in (("VOILUTSequence", apply_voi), ("WindowWidth", apply_windowing)):
-        if tag not in dataset:
-            continue
-        try:
-            shown = apply(meant, dataset)
-        except Exception:  # As above.
-            continue
-        enough = min(_LEAST_SHOWN, _between(meant, counts))
-        if shown.min() < shown.max() and _between(shown, counts) >= enough:
-            return shown
-        hidden = True
-    if hidden:
-        remarks.append(HIDING)
-    return meant
-
-
-def _between(values: np.ndarray, counts: np.ndarray | None) -> float:
-    """Share of pixels that are neither the darkest nor the brightest value."""
-    if counts is not None:
-        values, counts = values[counts > 0], counts[counts > 0]
-    inside = (values > values.min()) & (values < values.max())
-    return float(inside.mean() if counts is None else counts[inside].sum() / counts.sum())
-
-
-def _in_grey(pixels: np.ndarray, dataset: Any, remarks: list[str]) -> np.ndarray:
-    """Stored values as they are to be shown, uint8, 0 black to 255 white.
-
-    Where a table or window is applied, each value is changed once: as floating-point numbers for
-    each pixel, a large image would take a gigabyte.
-    """
-    if not any(
-        name in dataset for name in ("ModalityLUTSequence", "VOILUTSequence", "WindowWidth")
-    ):
-        grey = stretch(pixels)
-        return 255 - grey if float(dataset.get("RescaleSlope", 1)) < 0 else grey
-    if pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2:
+    signed = pixels.dtype.kind == "i"
+    change, notes = dicom_window.modality(header, signed)
+    strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
+    low, high = (int(end) for end in ends_of(lambda: strips))
+    if not dicom_window.has_tables(header):
+        grey = stretch(pixels, (low, high))
+        turned = change(np.array([0.0, 1.0]))
+        return (255 - grey if turned[1] < turned[0] else grey), notes
+    if pixels.dtype.itemsize > 2:
         limits.check_memory(pixels.size * 32)
-        return stretch(_shown(pixels, None, dataset, remarks))
-    low, high = int(pixels.min()), int(pixels.max())
+        values, counts = np.unique(pixels.ravel()[:: pixels.size // 2**16 + 1], return_counts=True)
+        voi, said = dicom_window.window(header, change(values.astype(np.float64)), counts, signed)
+        shown = voi(change(np.clip(pixels, low, high).astype(np.float64)))
+        return stretch(shown, (shown.min(), shown.max())), notes + said
     every = max(1, int(np.sqrt(pixels.size / _SAMPLE)))
-    sample = pixels[::every, ::every].astype(np.int32).ravel() - low
-    counts = np.bincount(sample, minlength=high - low + 1)
-    values = np.arange(low, high + 1).astype(pixels.dtype)
-    meant = _shown(values, counts, dataset, remarks).astype(np.float32)
+    sample = pixels[::every, ::every]
+    sample = sample.ravel() if film is None else sample[film[::every, ::every]]
+    places = np.clip(sample, low, high).astype(np.int32) - low
+    counts = np.bincount(places, minlength=high - low + 1)
+    values = change(np.arange(low, high + 1, dtype=np.float64))
+    voi, said = dicom_window.window(header, values, counts, signed)
+    shown = voi(values)
     used = counts > 0
     used[[0, -1]] = True  # The ends may be missing in the sample.
-    first, last = ends(meant[used], np.maximum(counts[used], 1))
-    scale = 255.0 / (last - first) if last > first else 0.0
-    table = np.rint(np.clip((meant - first) * scale, 0, 255)).astype(np.uint8)
+    table = stretch(shown[None], (shown[used].min(), shown[used].max()))[0]
     grey = np.empty(pixels.shape, np.uint8)
-    for rows in limits.strips(*pixels.shape[:2]):
-        grey[rows] = table[pixels[rows].astype(np.int32) - low]
-    return grey
+    for rows, strip in strips:
+        grey[rows] = table[np.clip(strip, low, high).astype(np.int32) - low]
+    return grey, notes + said
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
+def _of_colours(pixels: np.ndarray) -> np.ndarray:
     """Weigh colours `(h, w, 3 or 4)` as in ITU-R 601, stretched to uint8 `(h, w)`."""
     weights = np.array([0.299, 0.587, 0.114])
-    strips = list(limits.strips(*pixels.shape[:2]))
-    return stretch_strips(
-        lambda: ((rows, pixels[rows, :, :3] @ weights) for rows in strips), pixels.shape[:2]
-    )
+    rows_of = list(limits.strips(*pixels.shape[:2]))
 
+    def strips() -> Strips:
+        return ((rows, pixels[rows, :, :3] @ weights) for rows in rows_of)
 
-def _first_frame(dataset: Any) -> np.ndarray:
-    """Decode the first frame: by Pillow where it can, else by the native libraries.
-
-    Pillow is the sturdier of the two. Both run behind the wall (`aihealth.wall`).
-    """
-    from pydicom.pixels import get_decoder, pixel_array
-    from pydicom.uid import JPEGExtended12Bit
-
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not get_decoder(syntax).is_available:
-        raise NotImplementedError("no library decodes this")
-    if syntax.startswith(dicom_files.CODESTREAMS):
-        with contextlib.suppress(Exception):  # It cannot, or the frame is damaged.
-            return pixel_array(dataset, index=0, decoding_plugin="pillow")
-    try:
-        return pixel_array(dataset, index=0)
-    except RuntimeError:
-        if syntax == JPEGExtended12Bit and dataset.BitsStored > 8:
-            return _extended_12_bit(dataset)
-        raise
-
-
-def _extended_12_bit(dataset: Any) -> np.ndarray:
-    """JPEG Extended of 12 bits: GDCM decodes it, but pydicom does not ask it to.
-
-    Returns:
-        uint16 `(h, w)`.
-
-    Raises:
-        NotImplementedError: there is no GDCM, or it cannot.
-    """
-    try:
-        import gdcm
-    except ImportError as error:
-        raise NotImplementedError("no library here decodes 12 bits") from error
-    from pydicom.encaps import get_frame
-
-    fragment = gdcm.Fragment()
-    frames = dataset.NumberOfFrames
-    fragment.SetByteStringValue(get_frame(dataset.PixelData, 0, number_of_frames=frames))
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetDataElement(element)
-    kind = gdcm.PhotometricInterpretation.GetPIType(dataset.PhotometricInterpretation)
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    syntax = gdcm.TransferSyntax.GetTSType(str.__str__(dataset.file_meta.TransferSyntaxUID))
-    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-    stored = dataset.BitsStored
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, stored, stored - 1, 0))
-    data = image.GetBuffer().encode("utf-8", "surrogateescape")
-    if len(data) != 2 * dataset.Rows * dataset.Columns:
-        raise NotImplementedError("GDCM does not decode this")
-    return np.frombuffer(data, "<u2").reshape(dataset.Rows, dataset.Columns)
+    ends = [(strip.min(), strip.max()) for _, strip in strips()]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    return stretch_strips(strips, pixels.shape[:2], (low, high))
 
 
 @functools.cache

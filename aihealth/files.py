@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from aihealth.errors import UserError
-from aihealth.images import is_dicom
+from aihealth.signatures import is_dicom
 
 # What is not read (HEIC, JPEG 2000) counts too: its answer says why, so nothing is lost in silence.
 SUFFIXES = {

@@ -6,8 +6,10 @@ pixels (orientation, window, photometric interpretation) and dropped.
 """
 
 import base64
+import binascii
 import contextlib
 import io
+import math
 import os
 import re
 import urllib.parse
@@ -17,10 +19,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from aihealth import limits, structure, wall
-from aihealth.dicom_header import is_dicom, with_header
+from aihealth import limits, signatures, structure, wall
 from aihealth.errors import ImageError
+from aihealth.files import HEAD, starts_like_image
 from aihealth.limits import MAX_BYTES, check_size, too_many_pixels
+from aihealth.signatures import is_dicom
 
 # Our own, lower limit on pixels is checked below. Set once: `catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -29,7 +32,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 
 
 Strips = Iterable[tuple[slice, np.ndarray]]
-ImageLike = str | os.PathLike | bytes | bytearray | Image.Image | np.ndarray
+ImageLike = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
@@ -60,14 +63,15 @@ def decode(image: ImageLike) -> np.ndarray:
     """Turn an image into grey levels.
 
     Args:
-        image: a path or `data:` URL; the bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or DICOM file;
-            a PIL image; or an array `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or `(h, w, 4)` with values
-            0 to 255 (uint8, or another type within that range; floating-point also 0 to 1).
+        image: a path; the bytes of a PNG, JPEG, BMP, TIFF, WebP, GIF or DICOM file, also as
+            base64 text or `data:` URL; a PIL image; or an array `(h, w)`, `(h, w, 1)`,
+            `(h, w, 3)` or `(h, w, 4)` with values 0 to 255 (uint8, or any other type within that
+            range) or, as floating-point numbers, 0 to 1.
 
     Returns:
         uint8 array `(h, w)`, 0 black to 255 white. Colours are weighted as in ITU-R 601, alpha is
-        dropped, more than 8 bits are stretched to 0 and 255, see `ends` (in
-        colour or with alpha, only the upper 8 of 16 bits are read), EXIF orientation is applied.
+        dropped, more than 8 bits are stretched as `stretch` does (in colour or with alpha, only
+        the upper 8 of 16 bits are read), EXIF orientation is applied.
 
     Raises:
         ImageError: unreadable, truncated, empty, too many pixels or bytes, not an image, or in
@@ -81,65 +85,24 @@ def decode_with_warning(image: ImageLike) -> tuple[np.ndarray, str | None]:
     if isinstance(image, np.ndarray):
         return _grey_array(image), None
     if isinstance(image, Image.Image):
-        return _read(lambda: image)[0], None
-    if isinstance(image, str) and (told := _TEXT.match(image)):
-        image = _from_text(image, told)
-    data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_bytes(image)
+        return _read(lambda: (image, False))[0], None
+    if isinstance(image, str) or (isinstance(image, bytes) and image[:5].lower() == b"data:"):
+        image = _from_text(image if isinstance(image, str) else image.decode("latin-1"))
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        data = bytes(image)
+    elif isinstance(image, (str, os.PathLike)):
+        data = read_bytes(image)
+    elif hasattr(image, "__array__"):  # a tensor of another library
+        return _grey_array(np.asarray(image)), None
+    else:
+        raise ImageError(
+            f"{type(image).__name__} is no image: a path, bytes, a PIL image or an array is needed"
+        )
     if not data:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has more than {_mb(MAX_BYTES)}")
-    for start, sentence in _NOT_READ.items():
-        if start.match(data):
-            raise ImageError(sentence)
-    if is_dicom(data):
-        data = with_header(data)
     return decode_here(data) if structure.decodes_here(data) else wall.decode(data)
-
-
-_TEXT = re.compile(
-    r"(?i)(https?|s3|gs|ftp)://|data:[\w.+/-]*(;[^,]*)?,|[A-Za-z0-9+/\s]{200,}={0,2}\s*$"
-)
-# What people have and no decoder here takes, by its first bytes, with what to do.
-_NOT_READ = {
-    re.compile(rb"version https://git-lfs"): (
-        "this is a git-lfs pointer, not the image itself; get it with `git lfs pull`"
-    ),
-    re.compile(rb".{4}ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL): (
-        "this is a HEIC picture, which is not read here; save it as JPEG or PNG"
-    ),
-    re.compile(rb".{4}ftypavi[fs]", re.DOTALL): (
-        "this is an AVIF picture, which is not read here; save it as JPEG or PNG"
-    ),
-    re.compile(rb"%PDF"): "this is a PDF; export the image in it as PNG, JPEG or DICOM",
-    re.compile(rb"PK\x03\x04"): "this is a ZIP archive; unpack it and give the images in it",
-    re.compile(
-        rb"\x1f\x8b|7z\xbc\xaf|Rar!"
-    ): "this is an archive; unpack it and give the images in it",
-    re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"): (
-        "this is a JPEG 2000 picture, which is not read here; save it as PNG or as DICOM"
-    ),
-    re.compile(rb"\s*<(!doctype|html|svg|\?xml)", re.IGNORECASE): (
-        "this is a page or drawing of text, not an image; was a link saved instead of the file?"
-    ),
-}
-
-
-def _from_text(text: str, told: re.Match[str]) -> bytes:
-    """The bytes in a `data:` URL; a sentence for what else is no path."""
-    if told[1]:
-        raise ImageError("this is an address; download the image and give the file")
-    if told[0][:5].lower() != "data:":
-        raise ImageError("this looks like base64; give the bytes, base64.b64decode(text)")
-    if len(text) > 2 * MAX_BYTES:
-        raise ImageError(f"the image has more than {_mb(MAX_BYTES)}")
-    body = text[told.end() :]
-    if ";base64" not in (told[2] or "").lower():
-        return urllib.parse.unquote_to_bytes(body)
-    try:
-        return base64.b64decode(re.sub(r"\s", "", urllib.parse.unquote(body)), validate=True)
-    except ValueError as error:
-        raise ImageError("the data: URL is no valid base64") from error
 
 
 def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
@@ -149,41 +112,103 @@ def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
 
         film = decode_dicom(data)
         return film.pixels, film.warning
-    pixels, picture = _read(lambda: _past_previews(Image.open(io.BytesIO(data), formats=FORMATS)))
+    pixels, picture, more = _read(lambda: _open(data), data)
     if picture.format == "JPEG" and structure.may_be_short(data, picture):
         # Pillow fills what is missing with grey; other bytes in its place would make a difference.
-        longer, _ = _read(
-            lambda: Image.open(io.BytesIO(structure.lengthened(data)), formats=FORMATS)
-        )
+        longer = _read(lambda: _open(structure.lengthened(data)))[0]
         if not np.array_equal(pixels, longer):
             raise ImageError("the image is cut short: a part of the JPEG file is missing")
-    return pixels, SEVERAL_FRAMES if _has_more_frames(picture) else None
+    return pixels, SEVERAL_FRAMES if more or _has_more_frames(picture) else None
 
 
-def _past_previews(picture: Image.Image) -> Image.Image:
-    """A TIFF at its first page that is no preview (NewSubfileType, bit 0), of the first ten."""
-    if picture.format != "TIFF":
-        return picture
-    for page in range(10):
+def _from_text(text: str) -> str | bytes:
+    """What a text means: the bytes that it writes as base64, or itself as a path.
+
+    Raises:
+        ImageError: a web address, or a `data:` URL that cannot be read.
+    """
+    if text[:5].lower() == "data:":
+        head, _, body = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise ImageError("the data: URL is not in base64")
+        data = _from_base64(urllib.parse.unquote(body))
+        if data is None:
+            raise ImageError("the base64 text of the data: URL is damaged or cut short")
+        return data
+    if re.match(r"[a-z][a-z0-9+.]+://", text, re.IGNORECASE):
+        raise ImageError("this is an address; download the file and give its path")
+    if len(text) > 255 and not os.path.exists(text):
+        data = _from_base64(text) or b""
+        return data if starts_like_image(data[:HEAD]) else text
+    return text
+
+
+def _from_base64(text: str) -> bytes | None:
+    """Bytes that a text writes in base64, of either alphabet; None where it does not."""
+    text = "".join(text.split()).replace("-", "+").replace("_", "/")
+    with contextlib.suppress(binascii.Error, ValueError):
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    return None
+
+
+def _open(data: bytes) -> tuple[Image.Image, bool]:
+    """Open a picture; a TIFF at its radiograph, with whether it has others."""
+    picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    return picture, picture.format == "TIFF" and _to_film(picture)
+
+
+def _to_film(picture: Image.Image) -> bool:
+    """Turn a TIFF to its first page that is no preview and no mask.
+
+    Returns:
+        Whether there are more such pages.
+
+    Raises:
+        ImageError: there is none.
+    """
+    pages: list[tuple[int, int, int]] = []  # number, width, height
+    previews = list(pages)
+    for number in range(_PAGES):
         try:
-            picture.seek(page)
-        except EOFError:
-            picture.seek(0)
+            picture.seek(number)
+        except Exception:  # There is no such page, or it is damaged.
             break
-        kind = picture.tag_v2.get(ExifTags.Base.NewSubfileType, 0)
-        if not (isinstance(kind, int) and kind & 1):
-            break
-    return picture
+        reduced = picture.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 5 or (
+            picture.tag_v2.get(_SUBFILE_TYPE) == 2
+        )
+        (previews if reduced else pages).append((number, *picture.size))
+    if not pages:
+        if len(previews) > 1 or picture.tag_v2.get(_SUB_IFDS):
+            raise ImageError("the TIFF file has a preview where its image should be; save it anew")
+        pages = previews
+    first = next((page for page in pages if _is_preview_of(pages[0], page)), pages[0])
+    picture.seek(first[0])
+    return any(page != first and not _is_preview_of(page, first) for page in pages)
 
 
-def _read(open_picture: Callable[[], Image.Image]) -> tuple[np.ndarray, Image.Image]:
+def _is_preview_of(small: tuple[int, int, int], large: tuple[int, int, int]) -> bool:
+    """Whether a page is another one at a quarter of its sides or less, as previews are."""
+    _, width, height = small
+    _, whole_width, whole_height = large
+    alike = abs(width * whole_height - height * whole_width) <= 0.1 * height * whole_width
+    return alike and 4 * width <= whole_width and 4 * height <= whole_height
+
+
+_PAGES = 32  # of a TIFF, that are looked at
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS, _SAMPLE_FORMAT = 254, 255, 330, 339
+
+
+def _read(
+    open_picture: Callable[[], tuple[Image.Image, bool]], data: bytes = b""
+) -> tuple[np.ndarray, Image.Image, bool]:
     """What Pillow opens, in grey and as it is; all that goes wrong there is an `ImageError`."""
     try:
-        picture = open_picture()
-        return _grey_picture(picture), picture
+        picture, more = open_picture()
+        return _grey_picture(picture), picture, more
     except UnidentifiedImageError as error:
         raise ImageError(
-            "this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"
+            signatures.sentence(data)
+            or "this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(too_many_pixels()) from error
@@ -200,9 +225,7 @@ SEVERAL_FRAMES = "The file has several frames; only the first was used."
 def _has_more_frames(picture: Image.Image) -> bool:
     """Whether a picture is animated or has pages; the previews that cameras add do not count."""
     try:
-        if picture.format == "TIFF" and picture.tell():  # Previews came before it.
-            return False
-        return picture.format != "MPO" and getattr(picture, "is_animated", False)
+        return picture.format not in ("MPO", "TIFF") and getattr(picture, "is_animated", False)
     except Exception:  # GIF looks at the second frame for it, which may be damaged.
         return False
 
@@ -244,72 +267,84 @@ def mirror_correlation(pixels: np.ndarray) -> float:
     return float((thumbnail * thumbnail[:, ::-1]).sum() / power) if power > 0 else 1.0
 
 
-def stretch(pixels: np.ndarray) -> np.ndarray:
-    """Stretch values linearly to uint8 0..255, see `ends`; a constant image becomes black."""
+def stretch(pixels: np.ndarray, ends: tuple[float, float] | None = None) -> np.ndarray:
+    """Stretch values of any range linearly to uint8 0..255; a constant image becomes black.
+
+    Args:
+        pixels: `(h, w)`.
+        ends: what becomes 0 and 255; by default `ends_of` the image.
+
+    Raises:
+        ImageError: values that are not numbers.
+    """
     strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
-    return stretch_strips(lambda: strips, pixels.shape)
+    return stretch_strips(lambda: strips, pixels.shape, ends)
 
 
-def stretch_strips(strips: Callable[[], Strips], shape: tuple[int, ...]) -> np.ndarray:
+def stretch_strips(
+    strips: Callable[[], Strips], shape: tuple[int, ...], ends: tuple[float, float] | None = None
+) -> np.ndarray:
     """As `stretch`, of an image that is given in strips, so that no copy of all is needed.
 
     Args:
         strips: gives rows and their values, each time that it is called.
         shape: of the image.
+        ends: as for `stretch`.
     """
-    every = max(1, int(np.sqrt(np.prod(shape[:2]) / _SAMPLE)))
-    extremes, sample = [], []
-    for _, strip in strips():
-        extremes += [strip.min(), strip.max()]
-        sample.append(strip[::every, ::every].ravel())
-    low, high = float(np.float32(np.min(extremes))), float(np.float32(np.max(extremes)))
-    if not np.isfinite([low, high]).all():
-        raise ImageError("the image has values that are not numbers")
-    first, last = _without_outliers(low, high, np.concatenate(sample).astype(np.float32))
-    scale = np.float32(255.0 / (last - first) if last > first else 0.0)
+    low, high = (np.float32(end) for end in ends or ends_of(strips))
+    scale = np.float32(255) / (high - low) if high > low else np.float32(0)
     grey = np.empty(shape, np.uint8)
     for rows, strip in strips():
         values = strip.astype(np.float32)
-        values -= np.float32(first)
+        values -= low
         values *= scale
-        if (first, last) != (low, high):
-            np.clip(values, 0, 255, out=values)
+        np.clip(values, 0, 255, out=values)
         grey[rows] = np.rint(values, out=values)
     return grey
 
 
-_SAMPLE = 2**18  # pixels that percentiles are taken of
-_OUTLIERS = 0.0005  # share of the pixels, at either end
+def ends_of(strips: Callable[[], Strips]) -> tuple[float, float]:
+    """The lowest and highest value of an image that are no defects of the detector.
 
-
-def ends(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The values that become black and white: the least and the greatest, but for outliers.
-
-    A dead or hot pixel of a detector must not make all others black: where 999 in 1000 pixels lie
-    within less than half of the range, it ends where these do.
+    One dead or hot pixel must not make the rest black. What lies beyond the outermost half percent
+    is left out from where a gap opens that is wider than the range of all the others.
 
     Args:
-        values: float32, each different value of an image.
-        counts: how often each occurs.
+        strips: as for `stretch_strips`.
+
+    Raises:
+        ImageError: values that are not numbers.
     """
-    if not np.isfinite(values).all():
+    lows, highs, samples = [], [], []
+    for _, strip in strips():
+        lows.append(strip.min())
+        highs.append(strip.max())
+        flat = strip.reshape(-1)
+        samples.append(flat[:: flat.size // 2**14 | 1])
+    low, high = np.min(lows), np.max(highs)
+    if not np.isfinite([low, high]).all():
         raise ImageError("the image has values that are not numbers")
-    low, high = float(values.min()), float(values.max())
-    order = np.argsort(values)
-    share = np.cumsum(counts[order]) / counts.sum()
-    first, last = (values[order][np.searchsorted(share, q)] for q in (_OUTLIERS, 1 - _OUTLIERS))
-    return _narrower(low, high, float(first), float(last))
+    inner = [float(end) for end in np.percentile(np.concatenate(samples), (_RARE, 100 - _RARE))]
+    spread = inner[1] - inner[0]
+    if spread > 0 and float(high) - inner[1] > spread:
+        tail = [strip[strip > inner[1]] for _, strip in strips()]
+        high = _before_gap(np.unique(np.concatenate(tail)), inner[1], spread)
+    if spread > 0 and inner[0] - float(low) > spread:
+        tail = [strip[strip < inner[0]] for _, strip in strips()]
+        low = _before_gap(np.unique(np.concatenate(tail))[::-1], inner[0], spread)
+    return low, high
 
 
-def _without_outliers(low: float, high: float, sample: np.ndarray) -> tuple[float, float]:
-    first, last = np.quantile(sample[:: max(1, sample.size // 4096)], (0.01, 0.99))
-    if last - first >= (high - low) / 2:  # As nearly always, and quickly told.
-        return low, high
-    return _narrower(low, high, *map(float, np.quantile(sample, (_OUTLIERS, 1 - _OUTLIERS))))
+_RARE = 0.5  # percent of the pixels
 
 
-def _narrower(low: float, high: float, first: float, last: float) -> tuple[float, float]:
-    return (first, last) if first < last < first + (high - low) / 2 else (low, high)
+def _before_gap(tail: np.ndarray, start: float, width: float) -> float:
+    """The last of some values before a gap of a width, seen from a start."""
+    steps = np.abs(np.diff(np.concatenate([[start], tail.astype(np.float64)])))
+    gaps = np.flatnonzero(steps > width)
+    if not gaps.size:
+        return tail[-1]
+    return tail[gaps[0] - 1] if gaps[0] else math.ceil(start) if tail[0] < start else int(start)
 
 
 def _grey_picture(picture: Image.Image) -> np.ndarray:
@@ -317,34 +352,50 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
     # Pillow turns black and white for this where there are at most 8 bits, and only there.
     white_is_zero = getattr(picture, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
     deep_colour = re.search(";16[BLN]", str(getattr(picture, "tile", ())[:1]))
+    kind = _number_kind(picture)
     picture.load()
     with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
         if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             picture = ImageOps.exif_transpose(picture)
     shape = picture.size[::-1]
     if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        grey = stretch_strips(lambda: _strips(picture), shape)
+        grey = stretch_strips(lambda: _strips(picture, kind=kind), shape)
         return 255 - grey if white_is_zero else grey
+    if kind is not None:
+        return stretch_strips(lambda: _strips(picture, kind=kind), shape)
     grey = np.empty(shape, np.uint8)
     for rows, strip in _strips(picture, "L"):
         grey[rows] = strip
-    if getattr(picture, "tag_v2", {}).get(ExifTags.Base.SampleFormat, (1,))[0] == 2:
-        return stretch(grey.view(np.int8))  # Pillow reads -1 as 255.
     if deep_colour is None:
         return grey
-    if np.ptp(grey) < 128:  # 12 bits of 16 would have 16 levels left.
+    low, high = ends_of(lambda: [(slice(None), grey)])
+    if int(high) - int(low) < 128:  # 12 bits of 16 would have 16 levels left.
         raise ImageError(
             "the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits"
         )
-    return stretch(grey)
+    return stretch(grey, (low, high))
 
 
-def _strips(picture: Image.Image, mode: str | None = None) -> Strips:
+def _number_kind(picture: Image.Image) -> type | None:
+    """Numbers of a TIFF that Pillow takes for others of the same length, None for all the rest."""
+    tags = getattr(picture, "tag_v2", {})
+    (sample_format, *_) = np.ravel(tags.get(_SAMPLE_FORMAT, 1))
+    (bits, *_) = np.ravel(tags.get(_BITS, 1))
+    if picture.mode == "L" and (sample_format, bits) == (2, 8):
+        return np.int8
+    return np.uint32 if picture.mode == "I" and (sample_format, bits) == (1, 32) else None
+
+
+_BITS = 258
+
+
+def _strips(picture: Image.Image, mode: str | None = None, kind: type | None = None) -> Strips:
     """A picture's pixels, some rows at a time: Pillow copies what it gives away twice."""
     width, height = picture.size
     for rows in limits.strips(height, width):
         strip = picture.crop((0, rows.start, width, min(rows.stop, height)))
-        yield rows, np.asarray(strip.convert(mode) if mode else strip)
+        values = np.asarray(strip.convert(mode) if mode else strip)
+        yield rows, values.view(kind) if kind else values
 
 
 def _grey_array(array: np.ndarray) -> np.ndarray:
@@ -354,15 +405,25 @@ def _grey_array(array: np.ndarray) -> np.ndarray:
             "(h, w, 4) is needed"
         )
     check_size(array.shape[1], array.shape[0])
+    if array.dtype.kind not in "uif" or not np.isfinite(array).all():
+        raise ImageError("the array has values that are not numbers")
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > 255:
+        raise ImageError(
+            "the array has values outside 0 to 255; scale it to 0 to 255, or to 0 to 1 as "
+            "floating-point numbers"
+        )
+    fractions = array.dtype.kind == "f"
+    if 0 < high <= 1 and not fractions:
+        raise ImageError(
+            "the array has no values but 0 and 1, as a mask has; values from 0 to 255 are needed"
+        )
+    if fractions and 1 < high < 2:
+        raise ImageError(
+            f"the array goes from {low:.3g} to {high:.3g}; scale it to 0 to 255 or to 0 to 1"
+        )
     if array.dtype != np.uint8:
-        real = array.dtype.kind in "uif"
-        if not (real and np.isfinite(array).all()):
-            raise ImageError("the array has values that are not numbers")
-        if array.min() < 0 or array.max() > 255:
-            raise ImageError("the array has values outside 0 to 255")
-        if array.dtype.kind == "f" and 0 < array.max() <= 1:  # As Keras and PyTorch pass images.
-            array = array * 255.0
-        array = np.rint(array).astype(np.uint8)
+        array = np.rint(array * np.float32(255 if fractions and high <= 1 else 1)).astype(np.uint8)
     if array.ndim == 2:
         return array
     if array.shape[2] == 1:

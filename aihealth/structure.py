@@ -14,6 +14,7 @@ from PIL import Image
 from aihealth import limits
 from aihealth.errors import ImageError
 from aihealth.limits import MAX_BYTES, check_memory, check_size
+from aihealth.signatures import is_dicom
 
 # Files whose pixels take no more while they are decoded cost little wherever that happens.
 _SMALL = 64 * 2**20
@@ -53,6 +54,8 @@ def decodes_here(data: bytes) -> bool:
         return False
     if data[128:132] == b"DICM":
         return _dicom(data)
+    if is_dicom(data):  # Without its preamble: old, and rare.
+        return False
     # What no decoder takes is refused by Pillow without being decoded.
     return not _OTHER_FORMATS.match(data)
 

@@ -144,6 +144,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
     front.quiet_log()
+    front.say_failures()
     warming = threading.Timer(WARM_AFTER, wall.warm)
     warming.daemon = True  # Nothing at the end waits for it.
     warming.start()

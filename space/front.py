@@ -222,6 +222,26 @@ def quiet_log() -> None:
         module.traceback = quiet
 
 
+FAILED = (
+    "the call failed: send an image as an uploaded file, as the page's tab on the API shows; if it "
+    "is one, try again"
+)
+
+
+def say_failures() -> None:
+    """Have every failed call say what to do: Gradio answers null to what it cannot make out."""
+    from gradio import queueing, utils
+
+    plain = utils.error_payload
+
+    def payload(error: BaseException | None, show_error: bool) -> dict:
+        content = plain(error, show_error)
+        return content if content["error"] else {**content, "error": FAILED}
+
+    for module in (queueing, utils):
+        module.error_payload = payload
+
+
 def current_visitor() -> str:
     """Who asked for the event that this thread works on; "" outside of one."""
     from gradio.context import LocalContext

@@ -19,8 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from aihealth.dicom import decode_dicom
-from aihealth.dicom_tags import view_is_lateral
+from aihealth.dicom import decode_dicom, is_lateral
 from aihealth.images import ImageError, decode, decode_here, stretch
 from tests.helpers.image_files import RAMP, brightens_to_the_right, encode, make_dicom, shipped
 
@@ -45,8 +44,12 @@ def test_transfer_syntaxes(name, shape):
     assert (film.pixels.min(), film.pixels.max()) == (0, 255)
 
 
-def test_lossy_jpeg_of_12_bits_is_decoded_by_gdcm_though_pydicom_does_not_ask_it_to():
-    assert decode_dicom(shipped("JPGExtended")).pixels.shape == (1024, 256)
+@pytest.mark.parametrize("name", ["JPGExtended", "JPEG-lossy"])
+def test_lossy_jpeg_of_12_bits_is_read_by_gdcm(monkeypatch, name):
+    assert decode_dicom(shipped(name)).pixels.shape == (1024, 256)
+    monkeypatch.setitem(sys.modules, "gdcm", None)
+    with pytest.raises(ImageError, match=r"JPEG Extended.*pip install python-gdcm"):
+        decode_dicom(shipped(name))
 
 
 @pytest.mark.parametrize("name", ["MR_small_RLE", "MR_small_bigendian", "MR_small_jp2klossless"])
@@ -163,7 +166,7 @@ def test_lateral_films_are_announced(views, told):
     ],
 )
 def test_lateral_views_in_several_words(view, told):
-    assert view_is_lateral(view) == told
+    assert is_lateral(view) == told
 
 
 @pytest.mark.parametrize(
@@ -173,21 +176,11 @@ def test_lateral_views_in_several_words(view, told):
         (shipped("rtplan"), "no image"),
         (shipped("test-SR"), "no image"),
         (shipped("SC_rgb_small_odd"), "at least 16"),
-        (shipped("JPEG2000-embedded-sequence-delimiter"), "damaged or cut short"),
-        (shipped("CT_small")[:2000], "no image in it|damaged"),
+        (shipped("JPEG2000-embedded-sequence-delimiter"), "another size"),
+        (shipped("CT_small")[:2000], "cut short"),
         (make_dicom(RAMP, Rows=60_000, Columns=60_000), "64 million pixels"),
-        (
-            make_dicom(
-                RAMP,
-                Rows=6_000,
-                Columns=6_000,
-                SamplesPerPixel=3,
-                PlanarConfiguration=0,
-                PhotometricInterpretation="RGB",
-            ),
-            "21 million pixels",
-        ),
-        (b"\0" * 128 + b"DICM", "damaged|no image in it"),
+        (make_dicom(RAMP, Rows=6_000, Columns=6_000, SamplesPerPixel=3), "21 million pixels"),
+        (b"\0" * 128 + b"DICM", "cut short"),
     ],
 )
 def test_broken_dicom_files_are_refused_with_a_sentence(data, sentence):
@@ -252,7 +245,7 @@ def test_a_codestream_of_another_size_than_the_tags_say_is_not_decoded(
     assert decode(film(flat.convert("RGB"), **colour)).shape == (48, 64)
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
     for data in (film(flat.resize((640, 480))), film(flat.convert("RGB")), film(flat, **colour)):
-        with pytest.raises(ImageError, match="damaged or cut short"):
+        with pytest.raises(ImageError, match="another size"):
             decode_here(data)
 
 
@@ -263,7 +256,7 @@ def test_jpeg_ls_and_lossless_jpeg_are_held_to_their_tags_too(monkeypatch, name)
     file = io.BytesIO()
     film.save_as(file)
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match="damaged or cut short"):
+    with pytest.raises(ImageError, match="another size"):
         decode_here(file.getvalue())
 
 
@@ -289,7 +282,7 @@ def test_runs_that_give_more_than_the_tags_say_are_not_decoded(monkeypatch):
         assert np.array_equal(decode(film(black, low)), stretch(RAMP))
     monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: pytest.fail("decoded"))
     for segments in ((black, b"\x81\0" * 100_000), (b"\x81\0" * 100_000, rows)):
-        with pytest.raises(ImageError, match="damaged or cut short"):
+        with pytest.raises(ImageError, match="another size"):
             decode_here(film(*segments))
 
 

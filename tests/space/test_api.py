@@ -85,7 +85,7 @@ def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
         (b"hello", "not an image"),
         (png(film())[:500], "damaged or cut short"),
         (b"", "empty"),
-        (make_dicom(film())[:-5000], "damaged or cut short"),
+        (make_dicom(film())[:-5000], "cut short"),
         (png(np.zeros((8, 8), np.uint8)), "at least 16"),
         (png(np.zeros((8001, 8000), np.uint8)), "more than 64 million pixels"),
     ],
@@ -93,6 +93,18 @@ def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
 def test_what_cannot_be_read_is_refused_with_the_reason(send, content, reason):
     with pytest.raises(Exception, match=reason):
         send(content)
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_batch"])
+@pytest.mark.parametrize(
+    "sent", ["data:image/png;base64,AAAA", "https://example.org/a.png", 7, {"path": "/etc/passwd"}]
+)
+def test_a_call_without_an_upload_is_told_what_to_send(app, name, sent):
+    address = f"{app.url}/gradio_api/call/{name}"
+    event = httpx.post(address, json={"data": [sent]}).json()["event_id"]
+    told = httpx.get(f"{address}/{event}", timeout=60).text
+    assert "event: error" in told
+    assert "null" not in told and "send an image" in told
 
 
 def test_a_batch_has_a_row_for_each_file_also_for_broken_ones(send):
