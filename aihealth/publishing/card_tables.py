@@ -241,9 +241,9 @@ def _frames_table(frames: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "title": "The same films, framed differently",
+            "title": "Framing",
             "text": "Share of the same images whose most probable class is another one when the "
-            "film shows more or less around the lungs, over all and at the sources where most are.",
+            "radiograph shows more or less around the lungs, over all and at the source with most.",
             "columns": ["", "all", "most, and where"],
             "rows": [
                 [
