@@ -241,9 +241,10 @@ def _frames_table(frames: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "title": "Framing",
+            "title": "Frames",
             "text": "Share of the same images whose most probable class is another one when the "
-            "radiograph shows more or less around the lungs, over all and at the source with most.",
+            "radiograph shows more or less around the lungs, over all and at the sources where "
+            "most are.",
             "columns": ["", "all", "most, and where"],
             "rows": [
                 [
