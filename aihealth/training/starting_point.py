@@ -18,7 +18,7 @@ from aihealth.data.seen import Seen
 from aihealth.errors import UserError
 
 WEIGHTS = "model.weights.h5"
-FILES = (WEIGHTS, release.CONFIG, release.PROVENANCE, release.SEEN)
+FILES = (*release.KERAS_FILES, release.CONFIG, release.PROVENANCE, release.SEEN)
 SUFFIXES = (".h5", ".keras", ".npz", ".pth")
 MAX_BYTES = 400_000  # of the hashes in a release
 
