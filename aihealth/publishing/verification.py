@@ -84,7 +84,9 @@ def check_release(folder: str | Path) -> dict[str, float]:
 
 
 def variants(size: int) -> list[np.ndarray]:
-    """The example image in six ways, turned and of other tones, so that answers differ.
+    """The example image in six ways, so that answers differ.
+
+    All upright and positive: others the classifier would set right before it answers.
 
     Args:
         size: side, pixels.
@@ -92,9 +94,9 @@ def variants(size: int) -> list[np.ndarray]:
     Returns:
         uint8 arrays `(size, size)`.
     """
-    picture = images.prepare(staging.example(), size)
-    scaled = picture / 255
-    tones = [scaled, scaled**2, scaled**0.5, 1 - scaled, scaled[::-1], scaled[:, ::-1] * 0.6 + 0.2]
+    scaled = images.prepare(staging.example(), size) / 255
+    tones = [scaled, scaled**1.5, scaled**0.7, scaled * 0.7 + 0.1]
+    tones += [scaled[:, ::-1], scaled[:, ::-1] * 0.8 + 0.2]
     return [np.round(255 * tone).astype(np.uint8) for tone in tones]
 
 
