@@ -26,7 +26,7 @@ class EndpointHandler:
 
     Example:
         >>> handler = EndpointHandler("release")  # doctest: +SKIP
-        >>> handler({"inputs": Image.open("film.png")})  # doctest: +SKIP
+        >>> handler({"inputs": Image.open("radiograph.png")})  # doctest: +SKIP
         [{'label': 'Normal', 'score': 0.95}, {'label': 'Pneumonia', 'score': 0.03}, ...]
     """
 

@@ -61,10 +61,11 @@ def check_release(folder: str | Path) -> dict[str, float]:
     _only_keras_layers(folder)
     pictures = variants(config.input_size)
     x = np.repeat(np.stack(pictures)[..., None], 3, axis=-1).astype("float32")
+    network, answered = _classifier(folder, pictures)
     answers = {
         **_keras(folder, x),
         "tf_keras": _tf_keras(folder, x),
-        "aihealth.Classifier": _classifier(folder, pictures),
+        "aihealth.Classifier": network,
         "handler.py": _handler(folder, pictures, config.classes),
     }
     expected = answers["model.predict"]
@@ -73,7 +74,13 @@ def check_release(folder: str | Path) -> dict[str, float]:
         raise UserError(
             f"{folder}: the model does not give {len(config.classes)} probabilities that sum to 1"
         )
-    differences = {name: float(np.abs(given - expected).max()) for name, given in answers.items()}
+    # What is far from all training images may be set right before it is answered: the handler's
+    # answers are the classifier's, the classifier's network is Keras's.
+    wanted = {"handler.py": answered}
+    differences = {
+        name: float(np.abs(given - wanted.get(name, expected)).max())
+        for name, given in answers.items()
+    }
     for name, difference in differences.items():
         if not difference <= TOLERANCE:
             raise UserError(
@@ -84,7 +91,9 @@ def check_release(folder: str | Path) -> dict[str, float]:
 
 
 def variants(size: int) -> list[np.ndarray]:
-    """The example image in six ways, turned and of other tones, so that answers differ.
+    """The example image in six ways, so that answers differ.
+
+    All upright and positive: others the classifier would set right before it answers.
 
     Args:
         size: side, pixels.
@@ -92,9 +101,9 @@ def variants(size: int) -> list[np.ndarray]:
     Returns:
         uint8 arrays `(size, size)`.
     """
-    picture = images.prepare(staging.example(), size)
-    scaled = picture / 255
-    tones = [scaled, scaled**2, scaled**0.5, 1 - scaled, scaled[::-1], scaled[:, ::-1] * 0.6 + 0.2]
+    scaled = images.prepare(staging.example(), size) / 255
+    tones = [scaled, scaled**1.5, scaled**0.7, scaled * 0.7 + 0.1]
+    tones += [scaled[:, ::-1], scaled[:, ::-1] * 0.8 + 0.2]
     return [np.round(255 * tone).astype(np.uint8) for tone in tones]
 
 
@@ -143,11 +152,14 @@ def _tf_keras(folder: Path, x: np.ndarray) -> np.ndarray:
     return model.predict(x, verbose=0)
 
 
-def _classifier(folder: Path, pictures: list[np.ndarray]) -> np.ndarray:
+def _classifier(folder: Path, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """`(n, classes)` probabilities: what its network gives, and what it answers."""
     from aihealth.classifier import Classifier
 
-    answers = Classifier(folder).predict_batch(pictures)
-    return np.array([list(answer.probabilities.values()) for answer in answers])
+    classifier = Classifier(folder)
+    network = [classifier.outputs(picture)["probabilities"] for picture in pictures]
+    answers = classifier.predict_batch(pictures)
+    return np.array(network), np.array([list(answer.probabilities.values()) for answer in answers])
 
 
 def _handler(folder: Path, pictures: list[np.ndarray], classes: list[str]) -> np.ndarray:
