@@ -11,7 +11,7 @@ import numpy as np
 
 from aihealth import dicom_files, dicom_tags, limits
 from aihealth.dicom_header import with_header
-from aihealth.errors import ImageError, NoImage
+from aihealth.errors import ImageError, NoImage, install_command
 from aihealth.images import ends, stretch, stretch_strips
 from aihealth.limits import check_size
 
@@ -64,7 +64,9 @@ def decode_dicom(data: bytes) -> DicomImage:
         import pydicom
         from pydicom.pixels import apply_color_lut
     except ImportError as error:
-        raise ImageError("DICOM files need pydicom: pip install 'aihealth[dicom]'") from error
+        raise ImageError(
+            f"DICOM files need pydicom: {install_command('dicom', 'pydicom')}"
+        ) from error
     _silence(pydicom.__name__)
     try:  # pydicom raises many kinds on damaged files, some only when a tag is looked at.
         dataset = dicom_files.read(with_header(data))

@@ -53,13 +53,13 @@ def prepared(images, tmp_path_factory):
 
 
 COMMANDS = {
-    "predict, CSV": "-m aihealth predict --model {release} {images} --csv {out}.csv",
-    "predict, JSON": "-m aihealth predict --model {release} {images} --json {out}.json",
+    "predict, CSV": "-m aihealth predict --model {release} {images} --out {out}.csv",
+    "predict, JSON": "-m aihealth predict --model {release} {images} --out {out}.json",
     "predict, Parquet": "-m aihealth predict --model {release} {images} --out {out}.parquet",
     "predict, heatmaps": "-m aihealth predict --model {release} {images} --heatmaps {out}",
     "evaluate": "-m aihealth evaluate --model {release} --data {prepared} --out {out}",
     "draw": "-m data_prep demo --out {out} --images-per-class 12",
-    "inspect": "-m data_prep inspect {images} --json {out}.json",
+    "inspect": "-m data_prep inspect {images} --out {out}.json",
     "prepare": "-m data_prep prepare {images} --out {out}",
 }
 
@@ -94,6 +94,6 @@ def test_a_device_that_is_full(tmp_path):
     Image.fromarray(RAMP).save(path)
     answers = tmp_path / "answers.csv"
     answers.symlink_to("/dev/full")
-    done = run("-m", "aihealth", "predict", "--model", RELEASE, path, "--csv", answers)
+    done = run("-m", "aihealth", "predict", "--model", RELEASE, path, "--out", answers)
     assert done.returncode == 2 and "no space left" in done.stderr
     assert "Traceback" not in done.stderr

@@ -71,13 +71,13 @@ def locate(weights: str) -> Start:
         return Start(weights)
     if path.is_dir():
         return Start(str(release.local_folder(path) / WEIGHTS))
-    repo_id, _, revision = weights.partition("@")
+    repo_id, revision = hub.parse(weights)
     if path.suffix in SUFFIXES or repo_id.count("/") != 1:
         raise UserError(f"--weights {weights}: there is no such file")
-    folder, commit = hub.resolve(repo_id, revision=revision or None, allow_patterns=list(FILES))
+    folder, commit = hub.resolve(repo_id, revision=revision, allow_patterns=list(FILES))
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"--weights {weights}: the repo holds no {WEIGHTS}")
-    return Start(str(folder / WEIGHTS), repo_id, revision or None, commit)
+    return Start(str(folder / WEIGHTS), repo_id, revision, commit)
 
 
 @dataclasses.dataclass(frozen=True)
