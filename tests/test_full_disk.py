@@ -59,7 +59,7 @@ COMMANDS = {
     "predict, heatmaps": "-m aihealth predict --model {release} {images} --heatmaps {out}",
     "evaluate": "-m aihealth evaluate --model {release} --data {prepared} --out {out}",
     "draw": "-m data_prep demo --out {out} --images-per-class 12",
-    "inspect": "-m data_prep inspect {images} --out {out}.json",
+    "inspect": "-m data_prep inspect {images} --json {out}.json",
     "prepare": "-m data_prep prepare {images} --out {out}",
 }
 

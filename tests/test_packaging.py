@@ -119,10 +119,8 @@ def test_what_needs_the_checkout_says_so(environment, work, words):
 def test_a_script_of_the_checkout_names_the_extra_as_it_is_installed_there(
     environment, work, words
 ):
-    script, *options = words.format(work=work).split()
-    assert 'pip install ".[train]"' in sentence(
-        run(environment(None), work, ROOT / script, *options)
-    )
+    done = run(environment(None), ROOT, *words.format(work=work).split())
+    assert 'pip install ".[train]"' in sentence(done)
 
 
 def test_with_its_extra_training_data_is_prepared_and_measured(environment, work):
