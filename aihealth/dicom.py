@@ -11,7 +11,7 @@ import numpy as np
 
 from aihealth import dicom_file, dicom_frame, dicom_layout, dicom_window, limits
 from aihealth.dicom_tags import items, text, texts
-from aihealth.errors import ImageError
+from aihealth.errors import ImageError, install_command
 from aihealth.images import Strips, ends_of, stretch, stretch_strips
 from aihealth.limits import check_size
 
@@ -59,7 +59,9 @@ def decode_dicom(data: bytes) -> DicomImage:
     try:
         import pydicom
     except ImportError as error:
-        raise ImageError("DICOM files need pydicom: pip install 'aihealth[dicom]'") from error
+        raise ImageError(
+            f"DICOM files need pydicom: {install_command('dicom', 'pydicom')}"
+        ) from error
     _silence(pydicom.__name__)
     file = dicom_file.read(data)
     header = file.header

@@ -8,7 +8,6 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 
 
 class UserError(Exception):
@@ -104,6 +103,7 @@ _JOINERS = "\u200c\u200d"  # within words of some scripts, and within emoji
 
 # === Packages that are not there ===
 
+_PACKAGE = os.path.dirname(os.path.realpath(__file__))
 # The extras of pyproject.toml that a command may lack, and the modules by which that is seen.
 _EXTRAS = {
     "dicom": ("pydicom", "gdcm"),
@@ -139,14 +139,14 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def install_command(extra: str, package: str) -> str:
-    """What to type for an extra: from the checkout, from where the package came, or by name.
+    """What to type for an extra: in the checkout, from where the package came, or by name.
 
     Args:
         extra: of pyproject.toml.
         package: the module that is missing.
     """
     extra = next((name for name, modules in _EXTRAS.items() if package in modules), extra)
-    if (CHECKOUT / "pyproject.toml").is_file():
+    if os.path.isfile("pyproject.toml") and os.path.realpath("aihealth") == _PACKAGE:
         return f'pip install ".[{extra}]"'
     try:
         addresses = metadata.metadata("aihealth").get_all("Project-URL") or []
