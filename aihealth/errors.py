@@ -135,7 +135,7 @@ def needs(extra: str) -> Iterator[None]:
 
 
 # What lies beside the package, where it runs from a checkout; see `release.in_checkout`.
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = os.path.dirname(_PACKAGE)
 
 
 def install_command(extra: str, package: str) -> str:
