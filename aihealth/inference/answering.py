@@ -6,7 +6,7 @@ from typing import Any
 from aihealth import answers
 from aihealth.classifier import Classifier, Prediction
 from aihealth.errors import NoImage
-from aihealth.files import HOLDS_NONE, NO_IMAGE
+from aihealth.files import HOLDS_NONE, NO_IMAGE, SYSTEM
 from aihealth.images import ImageError
 from aihealth.inference.archive import Item
 
@@ -28,6 +28,8 @@ def answer(
         of a file in a folder that proves to be no image, or to hold none by nature, has only
         `left_out`: why.
     """
+    if item.hidden:
+        return {"left_out": SYSTEM}, None
     try:
         content = item.read()
         if content is None:

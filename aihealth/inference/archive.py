@@ -34,6 +34,7 @@ class Item:
         error: why there are none.
         sure: False for what counts as an image only when it starts like one.
         found: True for what was found in a folder, and not named by the user.
+        hidden: True for what is hidden there or the operating system's own; it is not opened.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Item:
     error: str | None = None
     sure: bool = True
     found: bool = False
+    hidden: bool = False
 
     def read(self) -> bytes | None:
         """The file's bytes, None for what proves to be no image.
@@ -53,7 +55,7 @@ class Item:
             raise ImageError(self.error)
         if self.content is not None:
             return self.content
-        if not (self.sure or _starts_like_image(self.name)):
+        if self.hidden or not (self.sure or _starts_like_image(self.name)):
             return None
         if not self.name.startswith(HUB):
             return read_bytes(self.name)
@@ -163,7 +165,7 @@ def parts(inputs: Sequence[str]) -> Iterator[Part]:
         UserError: a folder without images, or one that cannot be listed.
     """
     for name in inputs:  # Before the first is answered, for the work would be lost.
-        if _is_folder(name) and next(_found(name), None) is None:
+        if _is_folder(name) and all(_is_hidden(path, name) for path in _found(name)):
             raise UserError(
                 f"{name} has no images in it (PNG, JPEG, DICOM, Parquet, ...); links to folders "
                 "are not followed"
@@ -186,17 +188,21 @@ def parts(inputs: Sequence[str]) -> Iterator[Part]:
 def _inside(folder: str) -> Iterator[Part]:
     items: list[Item] = []
     for path in sorted(_found(folder, tell=True), key=os.fsencode):
-        if path.lower().endswith(".parquet"):
+        hidden = _is_hidden(path, folder)
+        if path.lower().endswith(".parquet") and not hidden:
             yield from _cut(items)
             items = []
             yield from _row_groups(path)
         else:
-            sure = bool(_looks_like_image(os.path.basename(path)))
-            items.append(Item(path, sure=sure, found=True))
+            items.append(Item(path, sure=suffix_is_image(path), found=True, hidden=hidden))
             if len(items) == FILES:
                 yield from _cut(items)
                 items = []
     yield from _cut(items)
+
+
+def _is_hidden(path: str, folder: str) -> bool:
+    return is_passed_over(path if path.startswith(HUB) else os.path.relpath(path, folder))
 
 
 def _cut(items: Sequence[Item]) -> Iterator[Files]:
@@ -254,7 +260,7 @@ def _found(folder: str, tell: bool = False) -> Iterator[str]:
 
 
 def _walk(folder: str, tell: bool) -> Iterator[str]:
-    """Paths of what may be images, at any depth, in no order; broken links are among them.
+    """Paths of all files, at any depth, in no order; broken links are among them.
 
     Links to folders, which may lead back to where they are, are left out; `tell` says so.
     """
@@ -272,9 +278,7 @@ def _walk(folder: str, tell: bool) -> Iterator[str]:
                             "it to have it searched",
                             file=sys.stderr,
                         )
-                elif _may_hold_images(entry.name) and (
-                    os.path.isfile(path) or (link and not os.path.exists(path))
-                ):
+                elif os.path.isfile(path) or (link and not os.path.exists(path)):
                     yield path
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be listed: {error.strerror}") from error
@@ -286,18 +290,8 @@ def _walk_hub(address: str) -> Iterator[str]:
     with _hub_errors(address):
         for path in HfFileSystem().find(address):
             name = os.path.basename(path)  # To open every card and table there would take long.
-            if _may_hold_images(name) and (suffix_is_image(name) or not _worded_suffix(name)):
+            if not is_passed_over(name) and (suffix_is_image(name) or not _worded_suffix(name)):
                 yield "hf://" + path
-
-
-def _may_hold_images(name: str) -> bool:
-    parquet = name.lower().endswith(".parquet") and not name.startswith(".")
-    return parquet or _looks_like_image(name) is not None
-
-
-def _looks_like_image(name: str) -> bool | None:
-    """True by its suffix, False where only its first bytes can say, None for no image."""
-    return None if is_passed_over(name) else suffix_is_image(name)
 
 
 def _worded_suffix(name: str) -> bool:
