@@ -18,7 +18,7 @@ import numpy as np
 
 from aihealth import release
 from aihealth.data.prepared import cells
-from aihealth.errors import UserError
+from aihealth.errors import UserError, warn
 from aihealth.evaluation import calibration, metrics
 
 ANSWERS = "left_out.npz"
@@ -150,7 +150,7 @@ def leave_out(
         raise UserError(f"--sources {unknown[0]}: the data's sources are {', '.join(known)}")
     without = {name: reason for name in sources or known if (reason := why_not(name, counts))}
     for name, reason in without.items():
-        print(f"warning: {name} cannot be left out: {reason}", file=sys.stderr)
+        warn(f"{name} cannot be left out: {reason}")
     chosen = [name for name in sources or known if name not in without]
     if not chosen:
         raise UserError(
