@@ -73,6 +73,11 @@ def run_cli(main: Callable[[], None]) -> None:
         sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
 
 
+def warn(sentence: str) -> None:
+    """Say on the standard error what does not stop a command."""
+    print(f"warning: {shown(sentence)}", file=sys.stderr)
+
+
 def first_line(error: Exception) -> str:
     """The first line of a library's message, at most 200 characters, for a sentence of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

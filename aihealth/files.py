@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
-from aihealth.errors import UserError
+from aihealth.errors import UserError, shown
 from aihealth.signatures import is_dicom
 
 # What is not read (HEIC, JPEG 2000) counts too: its answer says why, so nothing is lost in silence.
@@ -77,7 +77,7 @@ class Account:
         """
         reasons = [f"{count} {reason}" for reason, count in self.left_out.most_common() if count]
         text = f"{self.used} of {self.used + self.left_out.total()} files used"
-        return text + (f"; left out: {', '.join(reasons)}" if reasons else "")
+        return text + (f"; left out: {shown(', '.join(reasons))}" if reasons else "")
 
 
 def is_passed_over(path: str | os.PathLike) -> bool:

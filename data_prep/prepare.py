@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from aihealth.data.layouts import MASKS, Entry, find_images, say
 from aihealth.data.manifest import REPORT
 from aihealth.data.patients import Patients, find_patients, patients_from_csv
 from aihealth.data.tables import table
-from aihealth.errors import UserError
+from aihealth.errors import UserError, warn
 from aihealth.evaluation.intervals import MIN_GROUPS
 from aihealth.files import Account
 from aihealth.release import read_json
@@ -284,6 +283,6 @@ def _few_in_test(
 
 def _warn_of_unreadable(unreadable: Sequence[Unreadable], limit: int = 20) -> None:
     for bad in unreadable[:limit]:
-        print(f"warning: {describe(bad.entry)}: {bad.reason}; left out", file=sys.stderr)
+        warn(f"{describe(bad.entry)}: {bad.reason}; left out")
     if len(unreadable) > limit:
-        print(f"warning: and {len(unreadable) - limit} more, see {REPORT}", file=sys.stderr)
+        warn(f"and {len(unreadable) - limit} more, see {REPORT}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from aihealth.data import lists
 from aihealth.data.classes import CLASSES, Classes, plain
-from aihealth.errors import UserError, shown
+from aihealth.errors import UserError, shown, warn
 from aihealth.files import NO_IMAGE, SYSTEM, Account, is_image_file, is_passed_over
 
 __all__ = ["CLASSES", "Entry", "Listing", "find_images", "is_mask", "source_name"]
@@ -356,7 +356,5 @@ def not_used(what: str, name: str, count: int, classes: Classes) -> str:
 
 def say(notes: Iterable[str]) -> None:
     """Print notes on the standard error."""
-    import sys
-
     for note in notes:
-        print(f"warning: {note}", file=sys.stderr)
+        warn(note)

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from aihealth.errors import UserError
+from aihealth.files import inside
 
 # A PNG text chunk in every image that the demo generator drew.
 DRAWN_KEY = "Comment"
@@ -68,8 +69,11 @@ def read_manifest(folder: str | Path) -> list[Row]:
         )
     path = Path(folder) / MANIFEST
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Row(**json.loads(line)) for line in lines]
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        rows = [Row(**json.loads(line)) for line in lines]
+        for row in rows:
+            inside(folder, row.file)
+        return rows
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); prepare the dataset again") from error
 

@@ -20,7 +20,7 @@ from aihealth.classifier import Classifier
 from aihealth.data import opening, prepared
 from aihealth.data.parallel import in_order
 from aihealth.data.provenance import renamed, without_folders
-from aihealth.errors import UserError
+from aihealth.errors import UserError, warn
 from aihealth.evaluation import held_out
 from aihealth.evaluation.evaluate import check_output, probability_matrix
 from aihealth.evaluation.held_out import Predictions
@@ -59,7 +59,7 @@ def leave_one_source_out(
         raise UserError(f"--sources {unknown[0]}: the data's sources are {', '.join(known)}")
     without = {name: reason for name in sources or known if (reason := why_not(name, counts))}
     for name, reason in without.items():
-        print(f"warning: {name} cannot be left out: {reason}", file=sys.stderr)
+        warn(f"{name} cannot be left out: {reason}")
     chosen = [name for name in sources or known if name not in without]
     if not chosen:
         raise UserError(

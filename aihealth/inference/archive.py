@@ -8,12 +8,11 @@ gives the same items whenever and wherever it is read.
 import contextlib
 import dataclasses
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from aihealth.errors import UserError, shown
+from aihealth.errors import UserError, warn
 from aihealth.files import HEAD as FIRST_BYTES
 from aihealth.files import is_passed_over, starts_like_image, suffix_is_image
 from aihealth.images import MAX_BYTES, ImageError, read_bytes
@@ -273,10 +272,9 @@ def _walk(folder: str, tell: bool) -> Iterator[str]:
                     yield from _walk(path, tell)
                 elif link and os.path.isdir(path):
                     if tell:
-                        print(
-                            f"warning: {shown(path)} is a link to a folder and was left out; name "
-                            "it to have it searched",
-                            file=sys.stderr,
+                        warn(
+                            f"{path} is a link to a folder and was left out; name it to have it "
+                            "searched"
                         )
                 elif os.path.isfile(path) or (link and not os.path.exists(path)):
                     yield path

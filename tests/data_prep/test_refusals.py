@@ -176,3 +176,11 @@ def test_reading_a_damaged_manifest(command, source, out):
     (out / "manifest.jsonl").write_text("{half a line")
     with pytest.raises(UserError, match="damaged"):
         read_manifest(out)
+
+
+def test_names_of_folders_send_the_terminal_no_commands(command, source):
+    (source / "Odd\x1b[31m\nforged").mkdir()
+    for file in (source / "Normal").iterdir():
+        (source / "Odd\x1b[31m\nforged" / f"\x1b[2J{file.name}").write_bytes(file.read_bytes())
+    _, text, err = command("inspect", source)
+    assert r"Odd\x1b[31m\nforged" in err and "\x1b" not in text + err
