@@ -115,6 +115,29 @@ def decode_dicom(data: bytes) -> DicomImage:
     return DicomImage(pixels, dataset.NumberOfFrames, lateral, tuple(remarks))
 
 
+def stored_values(data: bytes) -> np.ndarray | None:
+    """What a DICOM file stores, before the window: `(h, w)`, larger is not always brighter.
+
+    Args:
+        data: bytes that `decode_dicom` has read without complaint.
+
+    Returns:
+        Values after the modality LUT or rescale; None in colour.
+    """
+    from pydicom.pixels import apply_modality_lut
+
+    dataset = dicom_files.read(with_header(data))
+    _, shift = dicom_tags.set_right(dataset)
+    if not dataset.PhotometricInterpretation.startswith("MONOCHROME"):
+        return None
+    pixels = _first_frame(dataset) >> shift
+    limits.check_memory(pixels.size * 32)
+    try:
+        return apply_modality_lut(pixels, dataset)
+    except Exception:  # As in `_shown`.
+        return pixels
+
+
 def _padding(pixels: np.ndarray, dataset: Any, shift: int) -> np.ndarray | None:
     """Where stored values are no image but fill the frame; None if nowhere."""
     found = dicom_tags.padding_range(dataset)
