@@ -154,6 +154,27 @@ def _grey(
     return grey, notes + said
 
 
+def stored_values(data: bytes) -> np.ndarray | None:
+    """What a DICOM file stores, before the window: `(h, w)`, larger is not always brighter.
+
+    Args:
+        data: bytes that `decode_dicom` has read without complaint.
+
+    Returns:
+        Values after the modality LUT or rescale; None in colour.
+    """
+    file = dicom_file.read(data)
+    layout = dicom_layout.layout_of(file)
+    if not layout.is_grey:
+        return None
+    pixels = dicom_frame.decode(file, layout)
+    padding = dicom_window.padding(pixels, file.header, layout.allocated)
+    pixels = dicom_layout.values_of(pixels, layout, file.header, padding)
+    limits.check_memory(pixels.size * 32)
+    change, _ = dicom_window.modality(file.header, pixels.dtype.kind == "i")
+    return change(pixels.astype(np.float64))
+
+
 _SAMPLE = 2**18  # pixels that a window is judged by
 
 

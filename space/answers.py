@@ -1,22 +1,26 @@
 """What the endpoints and the page call: files in, answers out."""
 
-from collections.abc import Callable, Iterator
+import time
+import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import batch
 import front
 import gradio as gr
+import overlay
 import places
 import render
 import texts
-from startup import Served
+from reliability import Reliability
+from startup import Served, short_revision
 
 from aihealth import Prediction
 from aihealth.images import ImageError, ImageLike, decode_with_warning, read_bytes
 from aihealth.structure import decodes_here
 
-_PROGRESS = gr.Progress()
+STEP = 0.3  # seconds between two reports of how far a batch is
 
 
 class Answers:
@@ -36,11 +40,14 @@ class Answers:
                 for each thread that uses it, and Gradio has forty: these few bound the memory.
         """
         self._served = served
+        self._reliability = (
+            Reliability.of(served.classifier.folder) if served.classifier else Reliability()
+        )
         self._places = places.Places()
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="classify")
 
     def predict(self, image: dict) -> dict:
-        """Compare one chest radiograph with films labelled Covid, Normal and Pneumonia.
+        """Compare one chest radiograph with radiographs labelled Covid, Normal and Pneumonia.
 
         For research and teaching; not a medical device, and no answer about a person's health.
 
@@ -69,56 +76,66 @@ class Answers:
         """
         return [{**row.to_dict(), **self._identity()} for row in self._rows(_uploads(files))]
 
-    def show(self, image: dict, request: gr.Request) -> tuple[str, str, None]:
-        """The page's answer: film, panel, and an upload area that is ready for the next file."""
-        return *self._film_and_panel(_path(image), texts.language_of(request)), None
+    def show(self, image: dict, language: str) -> dict:
+        """The page's answer for one image.
 
-    def example(self, path: Path) -> Callable[[gr.Request], tuple[str, str]]:
-        """A function that gives the page's answer for an example that travels with it."""
+        Args:
+            image: the upload.
+            language: "en" or "fr".
 
-        def show_example(request: gr.Request) -> tuple[str, str]:
-            return self._film_and_panel(path, texts.language_of(request))
-
-        return show_example
-
-    def show_batch(
-        self, files: list[dict], request: gr.Request, progress: gr.Progress = _PROGRESS
-    ) -> tuple[str, None]:
-        """The page's table for many images."""
-        language = texts.language_of(request)
-        uploads = _uploads(files)
-        steps = progress.tqdm(
-            self._rows(uploads),
-            total=batch.count_images(uploads),
-            desc=texts.say("reading", language),
-            unit="images",  # in both languages
-        )
-        rows, classifier = list(steps), self._served.classifier
-        warning = classifier.shift(row.prediction for row in rows if row.prediction).warning
-        csv = batch.csv_url(rows, classifier, warning)
-        return render.table(rows, classifier.classes, language, warning, csv), None
-
-    def _film_and_panel(self, path: str | Path, language: str) -> tuple[str, str]:
+        Returns:
+            `html`, the panel; `image`, what viewer.js takes, or None; `label`, or None without one;
+            `refused`, whether the file cannot be used.
+        """
+        language = texts.of_language(language)
         try:
-            prediction = self._classify(path)
+            prediction = self._classify(_path(image))
         except gr.Error as error:
-            return "", render.refusal(error.message, language)
-        return (
-            render.viewer(prediction, language),
-            render.answer(prediction, self._served.classifier.config, language),
-        )
+            html = render.refusal(error.message, language)
+            return {"html": html, "image": None, "label": None, "refused": True}
+        config = self._served.classifier.config
+        return {
+            "html": render.answer(prediction, config, self._reliability, language),
+            "image": render.picture(
+                prediction,
+                language,
+                self._model(),
+                self._stored(_path(image), prediction),
+            ),
+            "label": prediction.label,
+            "refused": False,
+        }
+
+    def show_batch(self, files: list[dict], language: str) -> Iterator[dict]:
+        """The page's table for many images: how far it is (done, total), at last the `html`."""
+        language = texts.of_language(language)
+        uploads = _uploads(files)
+        total, rows, told = batch.count_images(uploads), [], 0.0
+        for row in self._rows(uploads):
+            rows.append(row)
+            if time.monotonic() > told + STEP and len(rows) < total:
+                told = time.monotonic()
+                yield {"done": len(rows), "total": total}
+        classifier = self._served.classifier
+        warning = classifier.shift(row.prediction for row in rows if row.prediction).warning
+        csv = batch.csv_url([row for row in rows if not row.left_out], classifier, warning)
+        yield {"html": render.table(rows, classifier.classes, language, warning, csv)}
+
+    def _stored(self, path: str, prediction: Prediction) -> overlay.Stored | None:
+        return self._workers.submit(overlay.stored, _read(path), prediction.pixels).result()
 
     def _rows(self, uploads: list[tuple[str, str]]) -> Iterator[batch.Row]:
         self._require_model()
-        for name, content in batch.contents(uploads):
-            yield batch.read(self._predict, name, content)
+        for item in batch.contents(uploads):
+            yield batch.read(self._predict, *item)
 
     def _classify(self, path: str | Path) -> Prediction:
         self._require_model()
         try:
             return self._predict(path)
         except ImageError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            reason = batch.ZIP_ALONE if zipfile.is_zipfile(path) else str(error)
+            raise gr.Error(reason, print_exception=False) from None
 
     def _predict(self, image: ImageLike) -> Prediction:
         answer = self._workers.submit(self._answer_quickly, image).result()
@@ -136,6 +153,10 @@ class Answers:
     def _require_model(self) -> None:
         if self._served.classifier is None:
             raise gr.Error(self._served.problem, print_exception=False)
+
+    def _model(self) -> str:
+        revision = short_revision(self._served.classifier.revision)
+        return " ".join(filter(None, [self._served.name, revision]))
 
     def _identity(self) -> dict[str, str | None]:
         return {"model": self._served.name, "revision": self._served.classifier.revision}

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 if (HERE.parent / "aihealth").is_dir():  # a checkout; a published Space has the package beside it
@@ -25,11 +26,11 @@ import privacy
 
 UPLOADS = privacy.use_private_folder()  # before Gradio reads where to put uploads
 
+import adapter
 import front
 import gradio as gr
 import guide
 import looks
-import overlay
 import render
 import startup
 import texts
@@ -51,8 +52,8 @@ SESSIONS = 64  # Gradio keeps the last answer of so many visitors in memory
 MCP = importlib.util.find_spec("mcp") is not None  # Spaces install it with Gradio
 
 
-# Gradio's own preparation of an upload would write another file; private functions are no API.
-QUIET = {"preprocess": False, "api_visibility": "private"}
+# Called by page.js over the HTTP API; not offered to programs.
+OURS = {"preprocess": False, "api_visibility": "undocumented"}
 
 
 def build(served: startup.Served) -> gr.Blocks:
@@ -60,86 +61,91 @@ def build(served: startup.Served) -> gr.Blocks:
     answers = Answers(served, THREADS)
     i18n = gr.I18n(**{language: sentences(served, language) for language in texts.LANGUAGES})
     ready = served.classifier is not None
-    with gr.Blocks(title=texts.EN["title"], analytics_enabled=False) as page:
-        gr.HTML(i18n("html_header"), apply_default_css=False)
-        with gr.Tab(i18n("tab_one"), visible=ready):
-            with gr.Row(elem_id="one"):
-                with gr.Column(scale=6, min_width=320):
-                    film = gr.HTML("", elem_id="film", apply_default_css=False)
-                    gr.HTML(i18n("html_upload"), elem_id="upload-hint", apply_default_css=False)
-                    upload = gr.File(show_label=False, elem_id="upload", height=120)
-                    gr.HTML(i18n("html_examples"), elem_id="examples-hint", visible=bool(EXAMPLES))
-                    with gr.Row(elem_id="examples"):
-                        buttons = [example_button(path) for path in EXAMPLES]
-                with gr.Column(scale=5, min_width=320):
-                    panel = gr.HTML("", elem_id="panel", apply_default_css=False)
-                    gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
-            answered = [
-                upload.upload(
-                    answers.show, upload, [film, panel, upload], show_progress_on=upload, **QUIET
-                )
-            ]
-            for path, button in zip(EXAMPLES, buttons, strict=True):
-                answered.append(
-                    button.click(
-                        answers.example(path), None, [film, panel], show_progress_on=button, **QUIET
-                    )
-                )
-            for event in answered:
-                event.then(None, js="() => window.showAnswer()", api_visibility="private")
-        with gr.Tab(i18n("tab_many"), visible=ready):
-            gr.HTML(i18n("html_upload_many"), apply_default_css=False)
-            many = gr.File(
-                show_label=False, file_count="multiple", elem_id="upload-many", height=120
-            )
-            table = gr.HTML("", elem_id="table", apply_default_css=False)
-            many.upload(answers.show_batch, many, [table, many], show_progress_on=many, **QUIET)
-        with gr.Tab(i18n("tab_api"), visible=ready):
-            gr.HTML(i18n("html_api"), elem_id="api", apply_default_css=False)
-        if not ready:
-            gr.HTML(i18n("html_trust"), elem_id="trust", apply_default_css=False)
-        gr.HTML(i18n("html_footer"), apply_default_css=False)
-        endpoint(answers.predict, gr.File(visible=False))
-        endpoint(answers.predict_batch, gr.File(visible=False, file_count="multiple"))
+
+    def part(name: str) -> None:
+        gr.HTML(i18n(f"html_{name}"), apply_default_css=False)
+
+    with gr.Blocks(title=texts.say("title", "en"), analytics_enabled=False) as page:
+        part("header")
+        if ready:
+            for name in ("one", "many", "api"):
+                with gr.Tab(i18n(f"tab_{name}")):
+                    part(name)
+        else:
+            part("trust")
+        part("footer")
+        image = gr.File(visible=False)
+        several = gr.File(file_count="multiple", visible=False)
+        adapter.describe_in_full(several)
+        language = gr.Textbox(visible=False)
+        endpoint(answers.predict, [image])
+        endpoint(answers.predict_batch, [several])
+        endpoint(answers.show, [image, language], **OURS)
+        endpoint(answers.show_batch, [several, language], **OURS)
     page.queue(max_size=QUEUE, default_concurrency_limit=CALLS)
     page.i18n_texts = i18n
     return page
 
 
 def sentences(served: startup.Served, language: str) -> dict[str, str]:
-    """Everything Gradio translates: single sentences, and the parts of the page as HTML."""
+    """Everything Gradio translates: the names of the tabs, and the parts of the page as HTML."""
     drawn = served.classifier is not None and served.classifier.config.drawn_data
-    examples = all(path.name.startswith(DRAWN) for path in EXAMPLES)
+    trust = render.trust(served, language)
     return {
-        **texts.TEXTS[language],
+        **{key: texts.say(key, language) for key in ("tab_one", "tab_many", "tab_api")},
         "html_header": render.page_part("header", language, drawn=drawn),
-        "html_upload": render.hint("upload", language),
-        "html_upload_many": render.hint("upload_many", language),
-        "html_examples": render.hint("examples" if examples else "examples_own", language),
-        "html_api": render.page_part("api", language, examples=guide.examples(MCP)),
+        "html_one": render.page_part(
+            "one",
+            language,
+            trust=trust,
+            examples=[(path.name, *names(path, language)) for path in EXAMPLES],
+            drawn_examples=all(path.name.startswith(DRAWN) for path in EXAMPLES),
+        ),
+        "html_many": render.page_part("many", language),
+        "html_api": render.page_part(
+            "api",
+            language,
+            examples=guide.examples(MCP),
+            card=startup.card_link(served),
+            code=guide.code_link(),
+        ),
         "html_footer": render.page_part("footer", language),
-        "html_trust": render.trust(served, language),
+        "html_trust": trust,
     }
 
 
-def example_button(path: Path) -> gr.Button:
-    """A picture to click: "drawn-1-Normal.png" is called "Normal", others as their file is."""
-    label = path.stem.split("-", 2)[-1] if path.name.startswith(DRAWN) else path.stem
-    picture = overlay.film_url(images.decode(path), overlay.EXAMPLE_SIDE)
-    # As a data URL, because the file of an icon would be swept away with the uploads.
-    return gr.Button(label, icon={"path": path.name, "url": picture})
+def settings(served: startup.Served) -> dict[str, Any]:
+    """What page.js needs to know."""
+    classes = served.classifier.classes if served.classifier else []
+    return {
+        "megabytes": images.MAX_BYTES // 2**20,
+        "texts": {language: texts.table(language) for language in texts.LANGUAGES},
+        "names": {
+            language: {name: texts.class_name(name, language) for name in classes}
+            for language in texts.LANGUAGES
+        },
+    }
 
 
-def endpoint(function: Callable, source: gr.File) -> None:
-    """Offer a function to programs under its own name."""
-    gr.Button(visible=False).click(
-        function, source, gr.JSON(visible=False), preprocess=False, api_name=function.__name__
-    )
+def names(path: Path, language: str) -> tuple[str, str]:
+    """An example's name in links, and as people read it: "drawn-2-Covid.png" is "Covid"."""
+    name = path.stem.split("-", 2)[-1] if path.name.startswith(DRAWN) else path.stem
+    key = name.lower()
+    label = texts.say(key, language) if key == "hand" else texts.class_name(name, language)
+    return name, label
+
+
+def endpoint(function: Callable, inputs: list, **how: Any) -> None:
+    """Offer a function over HTTP under its own name."""
+    how = {"preprocess": False, "api_name": function.__name__} | how
+    gr.Button(visible=False).click(function, inputs, gr.JSON(visible=False), **how)
 
 
 def main() -> None:
     """Serve the page."""
-    page = build(startup.serve(startup.wanted(os.environ), startup.shipped_release()))
+    served = startup.serve(startup.wanted(os.environ), startup.shipped_release())
+    adapter.mend_mcp()
+    page = build(served)
     # The usual way to stop a server; without a handler Python would skip what is due at exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
@@ -149,16 +155,22 @@ def main() -> None:
     warming.daemon = True  # Nothing at the end waits for it.
     warming.start()
     page.launch(
-        app_kwargs={"middleware": [Middleware(front.Front, uploads=front.Uploads(UPLOADS))]},
         theme=looks.theme(),
         css=looks.css(),
-        head=looks.head(),
+        head=looks.head(settings(served)),
+        app_kwargs={
+            "routes": looks.routes(),
+            "middleware": [
+                Middleware(front.Front, uploads=front.Uploads(UPLOADS)),
+                Middleware(adapter.ScriptFirst, address="page/language.js"),
+            ],
+        },
         i18n=page.i18n_texts,
         max_file_size=images.MAX_BYTES,
         state_session_capacity=SESSIONS,
         run_history=False,
         ssr_mode=False,
-        footer_links=["settings"],
+        footer_links=[],
         mcp_server=MCP,
     )
 

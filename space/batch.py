@@ -21,6 +21,8 @@ MAX_UNPACKED = 1000 * 2**20  # bytes out of one archive, whatever its entries cl
 MAX_ENTRIES = 10_000  # of one archive, folders and what is left out included
 
 TOO_MANY = f"not read: at most {MAX_IMAGES} images at once"
+ZIP_ALONE = "this is a ZIP archive: send it as a batch"
+NESTED = "a ZIP archive inside a ZIP archive is not opened: send it on its own"
 TOO_MANY_ENTRIES = f"not read: the archive has more than {MAX_ENTRIES} entries"
 TOO_LARGE = f"not read: the archive unpacks to more than {MAX_UNPACKED // 2**20} MB"
 
@@ -34,11 +36,18 @@ class Row:
         prediction: with a thumbnail for `pixels` and without maps; None when the file cannot be
             used.
         error: why, else None.
+        upload: which of the uploads it came from, from 0.
     """
 
     name: str
     prediction: Prediction | None = None
     error: str | None = None
+    upload: int = 0
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it was not read at all, as there were too many images or bytes."""
+        return self.error in (TOO_MANY, TOO_LARGE)
 
     def to_dict(self) -> dict[str, Any]:
         """The row, ready for JSON."""
@@ -47,33 +56,40 @@ class Row:
         return {"file": self.name, **self.prediction.to_dict(), "error": None}
 
 
-def read(predict: Callable[[bytes], Prediction], name: str, content: bytes | ImageError) -> Row:
+def read(
+    predict: Callable[[bytes], Prediction],
+    name: str,
+    content: bytes | ImageError,
+    upload: int = 0,
+) -> Row:
     """Answer for one file of a batch; a broken file is a row with its reason."""
     if isinstance(content, ImageError):
-        return Row(name, error=str(content))
+        return Row(name, error=str(content), upload=upload)
     try:
         prediction = predict(content)
     except ImageError as error:
-        return Row(name, error=str(error))
-    # Two hundred films of full size would not fit into the memory of a small machine.
+        return Row(name, error=str(error), upload=upload)
+    # Two hundred radiographs of full size would not fit into the memory of a small machine.
     small = overlay.shrink(prediction.pixels, overlay.THUMBNAIL_SIDE)
-    return Row(name, dataclasses.replace(prediction, pixels=small, heatmaps=None))
+    return Row(name, dataclasses.replace(prediction, pixels=small, heatmaps=None), upload=upload)
 
 
-def contents(uploads: list[tuple[str, str]]) -> Iterator[tuple[str, bytes | ImageError]]:
-    """Name and bytes of every image, or why it cannot be had; at most `MAX_IMAGES`.
+def contents(uploads: list[tuple[str, str]]) -> Iterator[tuple[str, bytes | ImageError, int]]:
+    """Name and bytes of every image, or why it cannot be had, and which upload it came from.
+
+    Of the images beyond `MAX_IMAGES` the names are given, and nothing is read.
 
     Args:
         uploads: pairs of the visitor's file name and the path where it lies.
     """
-    count = 0
-    for name, path in uploads:
-        for item in _expand(name, path):
-            if count == MAX_IMAGES:
-                yield item[0], ImageError(TOO_MANY)
-                return
-            yield item
-            count += 1
+    left = MAX_IMAGES
+    for index, (name, path) in enumerate(uploads):
+        if left == 0 and not zipfile.is_zipfile(path):
+            yield name, ImageError(TOO_MANY), index
+            continue
+        for entry, content in _expand(name, path, left):
+            yield entry, content, index
+            left = max(0, left - 1)
 
 
 def count_images(uploads: list[tuple[str, str]]) -> int:
@@ -110,7 +126,7 @@ def csv_url(rows: list[Row], classifier: Classifier, shift_warning: str | None =
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(data).decode("ascii")
 
 
-def _expand(name: str, path: str) -> Iterator[tuple[str, bytes | ImageError]]:
+def _expand(name: str, path: str, most: int) -> Iterator[tuple[str, bytes | ImageError]]:
     try:
         if not zipfile.is_zipfile(path):
             yield name, read_bytes(path)
@@ -120,7 +136,7 @@ def _expand(name: str, path: str) -> Iterator[tuple[str, bytes | ImageError]]:
         return
     try:
         with _open_archive(path) as archive:
-            yield from _entries(name, archive)
+            yield from _entries(name, archive, most)
     except ImageError as error:
         yield name, error
     except Exception:  # zipfile raises many kinds on damaged archives.
@@ -141,16 +157,17 @@ def _open_archive(path: str) -> zipfile.ZipFile:
 
 
 def _entries(
-    archive_name: str, archive: zipfile.ZipFile
+    archive_name: str, archive: zipfile.ZipFile, most: int
 ) -> Iterator[tuple[str, bytes | ImageError]]:
     wanted = [entry for entry in archive.infolist() if _is_wanted(entry)]
     if not wanted:
         yield archive_name, ImageError("the ZIP archive has no file in it")
     unpacked = 0
-    for entry in wanted:
-        if unpacked > MAX_UNPACKED:
-            yield entry.filename, ImageError(TOO_LARGE)
-            return
+    for number, entry in enumerate(wanted):
+        if number >= most or unpacked > MAX_UNPACKED:
+            reason = TOO_MANY if number >= most else TOO_LARGE
+            yield entry.filename, ImageError(reason)
+            continue
         content = _read_entry(archive, entry)
         unpacked += len(content) if isinstance(content, bytes) else MAX_BYTES
         yield entry.filename, content
@@ -167,6 +184,8 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | Ima
         return ImageError("the file is damaged inside the ZIP archive")
     if len(data) > MAX_BYTES:
         return ImageError(f"the file has more than {MAX_BYTES // 2**20} MB")
+    if data.startswith(b"PK\x03\x04"):
+        return ImageError(NESTED)
     return data
 
 

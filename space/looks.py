@@ -1,9 +1,16 @@
 """The page's theme: Gradio's own parts take their colours from the variables in style.css."""
 
 import inspect
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 _HERE = Path(__file__).resolve().parent
 
@@ -48,6 +55,29 @@ def css() -> str:
     return (_HERE / "style.css").read_text(encoding="utf-8")
 
 
-def head() -> str:
-    """What goes into the page's head: the script."""
-    return f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
+def head(settings: dict[str, Any]) -> str:
+    """What goes into the page's head: its scripts, and what they need to know.
+
+    Args:
+        settings: for page.js.
+    """
+    # "<" would end the element early; nothing else in JSON can.
+    text = json.dumps(settings, ensure_ascii=False).replace("<", "\\u003c")
+    return (
+        f'<script type="application/json" id="settings">{text}</script>'
+        '<script type="module" src="page/page.js"></script>'
+    )
+
+
+def routes() -> list[Mount]:
+    """Where the browser finds the scripts and the examples; nothing else of this folder."""
+    scripts = [Route(f"/{path.name}", _script(path)) for path in sorted(_HERE.glob("*.js"))]
+    examples = StaticFiles(directory=_HERE / "examples", check_dir=False)
+    return [Mount("/page", routes=[*scripts, Mount("/examples", app=examples)])]
+
+
+def _script(path: Path) -> Callable[[Request], Response]:
+    def send(request: Request) -> Response:
+        return FileResponse(path, media_type="text/javascript")
+
+    return send

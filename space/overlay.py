@@ -1,23 +1,91 @@
-"""Pictures for the page: the film and its evidence maps, as data URLs.
+"""Pictures for the page as data URLs: radiographs, and the values that a DICOM file stores.
 
 Everything goes into the page itself, so that no picture of a visitor lies in a folder to be served
-from, and sliders work in the browser without asking the server again.
+from, and the viewer works in the browser without asking the server again.
 """
 
 import base64
+import dataclasses
 import io
+from typing import Any
 
 import numpy as np
+from aihealth.dicom_header import is_dicom
 from PIL import Image
 
-FILM_SIDE = 1280  # enough to zoom; a 43 cm film at 3000 px would be 9 MB of page
-THUMBNAIL_SIDE = 96
-EXAMPLE_SIDE = 224
-MAP_SIDE = 224
+from aihealth import dicom
+from aihealth.structure import decodes_here
 
-# Black body colours (dark red, orange, pale yellow): order is seen without hue, also by people
-# who do not tell red from green.
-_STOPS = np.array([[60, 0, 60], [180, 20, 60], [245, 110, 30], [255, 215, 110]], np.float32)
+FILM_SIDE = 1280  # enough to zoom; a radiograph of 3000 px would be 9 MB of page
+FITTED = 300_000  # pixels that a window is found from
+STORED_SIDE = 1024  # two bytes a pixel do not compress well
+THUMBNAIL_SIDE = 96
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Values before the window, as the viewer takes them.
+
+    Attributes:
+        url: RGB picture; red and green are the upper and lower byte of each value.
+        window: low and high end of the window that the model saw, 0..65535.
+        unit: what 0 and 65535 stand for in the file.
+    """
+
+    url: str
+    window: tuple[float, float]
+    unit: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of viewer.js."""
+        return {"deep": self.url, "window": self.window, "unit": self.unit}
+
+
+def stored(data: bytes, pixels: np.ndarray) -> Stored | None:
+    """The stored values of a DICOM file; None for others, and where no window explains the pixels.
+
+    Args:
+        data: bytes of the file.
+        pixels: uint8 `(h, w)`, what was made of it.
+    """
+    # What is decoded behind the wall comes back in 8 bits: there the window acts on these.
+    values = dicom.stored_values(data) if is_dicom(data) and decodes_here(data) else None
+    if values is None or values.shape != pixels.shape:  # in colour; turned
+        return None
+    return fit(values, pixels)
+
+
+def fit(values: np.ndarray, pixels: np.ndarray) -> Stored | None:
+    """Find the window that turns stored values into pixels, and pack both for the viewer.
+
+    Args:
+        values: float `(h, w)`.
+        pixels: uint8 `(h, w)`, black 0.
+    """
+    some = slice(None, None, max(1, round((pixels.size / FITTED) ** 0.5)))
+    seen, told = pixels[some, some], values[some, some].astype(np.float64)
+    inner = (seen > 0) & (seen < 255)
+    if np.unique(seen[inner]).size < 2:
+        return None
+    slope, offset = np.polyfit(seen[inner].astype(np.float64), told[inner], 1)
+    if slope == 0:
+        return None
+    drawn = np.rint(((told - offset) / slope).clip(0, 255))
+    if (np.abs(drawn - seen)[seen > 0] > 2).mean() > 0.02:
+        return None  # a curve, not a window
+    darkest, brightest = (float(end) for end in (values.min(), values.max()))
+    if slope < 0:
+        darkest, brightest = brightest, darkest
+    scale = 65535 / (brightest - darkest)
+    low, high = (float(scale * (end - darkest)) for end in (offset, offset + 255 * slope))
+    scaled = (values.astype(np.float32) - np.float32(darkest)) * np.float32(scale)
+    scaled[(pixels == 0) & (scaled > low + (high - low) / 64)] = 0  # padding, whatever its value
+    small = Image.fromarray(scaled)
+    small.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    whole = np.rint(np.asarray(small)).clip(0, 65535).astype(np.uint16)
+    packed = np.stack([whole >> 8, whole & 255, np.zeros_like(whole)], axis=-1).astype(np.uint8)
+    url = _data_url(Image.fromarray(packed), "PNG")
+    return Stored(url, (low, high), (darkest, brightest))
 
 
 def film_url(pixels: np.ndarray, side: int = FILM_SIDE) -> str:
@@ -35,23 +103,6 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     return np.asarray(picture)
-
-
-def map_url(heatmap: np.ndarray) -> str:
-    """An evidence map as a PNG data URL: colour and opacity grow with the evidence.
-
-    Args:
-        heatmap: float `(h, w)`, 0..1, as `Prediction.heatmaps` has them.
-    """
-    grid = Image.fromarray(np.asarray(heatmap, np.float32))
-    smooth = np.asarray(grid.resize((MAP_SIDE, MAP_SIDE), Image.Resampling.BICUBIC)).clip(0, 1)
-    place = smooth * (len(_STOPS) - 1)
-    low = np.minimum(place.astype(int), len(_STOPS) - 2)
-    part = (place - low)[..., None]
-    colour = _STOPS[low] * (1 - part) + _STOPS[low + 1] * part
-    opacity = 255 * np.minimum(1.0, smooth * 1.5)[..., None]
-    rgba = np.concatenate([colour, opacity], axis=-1).astype(np.uint8)
-    return _data_url(Image.fromarray(rgba), "PNG", optimize=True)
 
 
 def _data_url(picture: Image.Image, kind: str, **options: object) -> str:

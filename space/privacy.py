@@ -6,7 +6,6 @@ cut off, files that MCP clients send inside a request, and the folders that it e
 
 import atexit
 import contextlib
-import datetime
 import math
 import os
 import shutil
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import gradio as gr
-    from gradio.state_holder import StateHolder
 
 # Not "aihealth-", as before folders were locked: nobody can tell whether such a one is in use.
 PREFIX = "aihealth-space-"
@@ -92,8 +90,9 @@ def keep_clean(folder: Path, page: "gr.Blocks", every: float, after: float) -> N
         while True:
             time.sleep(every)
             sweep(folder, after)
-            if hasattr(page, "state_holder"):  # from launch on
-                forget(page.state_holder, after)
+            adapter.forget(page, after)
+
+    import adapter  # It imports Gradio, which reads at once where to put uploads.
 
     threading.Thread(target=loop, name="sweep", daemon=True).start()
 
@@ -109,16 +108,6 @@ def sweep(folder: Path, after: float) -> None:
         if Path(root) != folder and _changed(Path(root)) < oldest:
             with contextlib.suppress(OSError):  # not empty, or gone already
                 os.rmdir(root)
-
-
-def forget(sessions: "StateHolder", after: float) -> None:
-    """Drop the answers of visitors who asked nothing for `after` seconds: they hold their films."""
-    oldest = datetime.datetime.now() - datetime.timedelta(seconds=after)
-    with sessions.lock:
-        for name, last in list(sessions.time_last_used.items()):
-            if last < oldest:
-                sessions.session_data.pop(name, None)
-                sessions.time_last_used.pop(name, None)
 
 
 def _changed(path: Path) -> float:

@@ -1,24 +1,28 @@
-"""HTML of the page's parts: pure functions of an answer and a language.
+"""What the page shows of answers: pure functions of an answer and a language.
 
 The HTML itself is in `templates/`; Jinja escapes whatever comes from outside (file names, class
 names, sentences of a release).
 """
 
+import base64
 from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import overlay
 import texts
 from batch import Row
-from huggingface_hub.constants import ENDPOINT
-from startup import Served, short_revision
-from texts import number, percent, say
+from reliability import Reliability
+from startup import Served, card_link, short_revision
+from texts import class_name, number, percent, say
 
 from aihealth import Prediction
-from aihealth.release import METRICS, ReleaseConfig, read_json
+from aihealth.release import ReleaseConfig
+
+SHORT_NAME = 40  # characters of a file's name that a row shows
 
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -28,38 +32,73 @@ _templates = jinja2.Environment(
 )
 
 
-def viewer(prediction: Prediction, language: str) -> str:
-    """The film with its evidence maps and controls; all of it works in the browser alone.
+def picture(
+    prediction: Prediction, language: str, model: str, stored: overlay.Stored | None = None
+) -> dict[str, Any]:
+    """What viewer.js takes: the radiograph, its heatmaps, and lines for an export.
 
-    No map is offered for what does not look like a chest radiograph: it would mean nothing.
+    No heatmap is offered for what does not look like a chest radiograph: it would mean nothing.
+
+    Args:
+        prediction: with pixels and heatmaps.
+        language: "en" or "fr".
+        model: its name and revision.
+        stored: the values that a DICOM file stores, for the window.
     """
     height, width = prediction.pixels.shape
-    maps = {}
+    maps: dict[str, Any] = {"of": {}}
     if prediction.is_chest_radiograph and prediction.heatmaps is not None:
-        pairs = zip(prediction.probabilities, prediction.heatmaps, strict=True)
-        maps = {name: overlay.map_url(heatmap) for name, heatmap in pairs}
-    return _fill(
-        "viewer.html",
-        language,
-        film=overlay.film_url(prediction.pixels),
-        maps=maps,
-        top=top_class(prediction),
-        width=width,
-        height=height,
-    )
+        names = list(prediction.probabilities)
+        grids = [_bytes(heatmap) for heatmap in prediction.heatmaps]
+        maps = {
+            "side": prediction.heatmaps.shape[1:],
+            "of": dict(zip(names, grids, strict=True)),
+        }
+    shares = _shares(prediction, language)
+    figures = {name: percent(value, language) for name, value in shares}
+    shown = prediction.is_chest_radiograph
+    return {
+        "film": overlay.film_url(prediction.pixels),
+        "size": [width, height],
+        **(stored.to_dict() if stored else {}),
+        "maps": maps,
+        "top": top_class(prediction),
+        "mapShown": prediction.label is not None,
+        "names": {name: class_name(name, language) for name in prediction.probabilities},
+        "percents": figures if shown else {},
+        "model": model,
+        "lines": [
+            verdict(prediction, language),
+            *([", ".join(f"{name} {value}" for name, value in figures.items())] if shown else []),
+        ],
+    }
 
 
-def answer(prediction: Prediction, config: ReleaseConfig, language: str) -> str:
-    """What the model says, or why it says nothing."""
+def verdict(prediction: Prediction, language: str) -> str:
+    """The answer in a few words."""
+    if not prediction.is_chest_radiograph:
+        return say("not_chest", language)
+    if prediction.abstained:
+        return say("not_sure", language)
+    return f"{say('most_like', language)} {class_name(prediction.label, language)}"
+
+
+def answer(
+    prediction: Prediction, config: ReleaseConfig, reliability: Reliability, language: str
+) -> str:
+    """What the model says, or why it says nothing, and how often such an answer is right."""
+    limit = config.ood_threshold
     return _fill(
         "answer.html",
         language,
         prediction=prediction,
-        top=top_class(prediction),
+        label=class_name(prediction.label or "", language),
+        shares=_shares(prediction, language),
+        honest=reliability.sentence(prediction.label, language),
         limit=percent(config.abstain_below, language, 1),
         warning=texts.reason(prediction.warning, language),
         score=number(f"{prediction.ood_score:.2f}", language),
-        farthest=number(f"{config.ood_threshold or 0:.2f}", language),
+        farthest=None if limit is None else number(f"{limit:.2f}", language),
     )
 
 
@@ -74,19 +113,19 @@ def trust(served: Served, language: str) -> str:
     if classifier is None:
         return _fill("problem.html", language, problem=served.problem)
     config = classifier.config
-    metrics = read_json(classifier.folder / METRICS, missing="") if _has_metrics(served) else {}
-    on_hub = served.origin in ("hub", "cache")
+    reliability = Reliability.of(classifier.folder)
     return _fill(
         "trust.html",
         language,
         name=served.name,
         version=config.version,
         revision=short_revision(classifier.revision),
-        link=f"{ENDPOINT}/{served.name}/blob/{classifier.revision}/README.md" if on_hub else None,
-        sources=config.sources,
+        link=card_link(served),
+        sources=[texts.source_name(source, language) for source in config.sources or ()],
         drawn=config.drawn_data,
-        known=figures(metrics.get("test"), language),
-        unknown=[f"{block['dataset']}: {figures(block, language)}" for block in _others(metrics)],
+        known=reliability.plain("known", language),
+        unknown=reliability.plain("unknown", language),
+        figures=reliability.details(language),
         note=say(f"origin_{served.origin}", language)
         if served.origin in ("cache", "shipped") and served.problem
         else None,
@@ -105,16 +144,21 @@ def table(
         warning: what the reader should know of the images as a whole.
         csv: address of the same rows as CSV.
     """
-    shown = [_table_row(row, classes, language) for row in rows]
+    shown = [_table_row(row, classes, language) for row in rows if not row.left_out]
     states = Counter(row["state"] for row in shown)
+    left_out: dict[str, list[str]] = {}
+    for row in rows:
+        if row.left_out:
+            left_out.setdefault(texts.reason(row.error, language), []).append(row.name)
     return _fill(
         "table.html",
         language,
         rows=shown,
-        classes=classes,
+        classes=[class_name(name, language) for name in classes],
         warning=texts.reason(warning, language),
         csv=csv,
         counts={name: states[name] for name in ("answered", "unsure", "turned_away", "failed")},
+        left_out=left_out,
     )
 
 
@@ -127,40 +171,26 @@ def _table_row(row: Row, classes: list[str], language: str) -> dict[str, Any]:
     elif answer.abstained:
         state, text, note = "unsure", say("not_sure_short", language), answer.warning
     else:
-        state, text, note = "answered", answer.label, answer.warning
+        state, text, note = "answered", class_name(answer.label, language), answer.warning
     with_figures = state in ("answered", "unsure")
+    values = [answer.probabilities[name] for name in classes] if with_figures else []
     return {
         "name": row.name,
+        "short": middle_cut(row.name),
+        "upload": row.upload,
         "state": state,
         "answer": text,
         "note": texts.reason(note, language),
-        "numbers": [answer.probabilities[name] if with_figures else None for name in classes],
+        "numbers": texts.percents(values) if values else [None] * len(classes),
         "thumbnail": overlay.film_url(answer.pixels) if answer else None,
     }
 
 
-def figures(block: dict[str, Any] | None, language: str) -> str | None:
-    """One line of a block of `metrics.json`, with its 95% intervals; None without a block."""
-    if not block or block.get("accuracy") is None:
-        return None
-    shown = {}
-    for key, name in (("accuracy", "accuracy"), ("balanced", "balanced_accuracy")):
-        value = percent(block[name], language, 1)
-        low, high = block.get("intervals", {}).get(name) or (None, None)
-        if low is not None:
-            low, high = (percent(bound, language, 1) for bound in (low, high))
-            value = say("interval", language, value=value, low=low, high=high)
-        shown[key] = value
-    return say("figures", language, n=block["n"], **shown)
-
-
-def _others(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Blocks of `metrics.json` beside the test split: sources that were left out of training."""
-    return [
-        block
-        for name, block in metrics.items()
-        if name != "test" and isinstance(block, dict) and block.get("accuracy") is not None
-    ]
+def middle_cut(name: str, most: int = SHORT_NAME) -> str:
+    """A name that keeps its beginning and its end: what tells files apart is often last."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most - most // 2 - 1]}…{name[-(most // 2) :]}"
 
 
 def top_class(prediction: Prediction) -> str:
@@ -173,13 +203,15 @@ def page_part(name: str, language: str, **values: Any) -> str:
     return _fill(f"{name}.html", language, **values)
 
 
-def hint(key: str, language: str) -> str:
-    """A quiet line of text over a part of the page."""
-    return _fill("hint.html", language, key=key)
+def _shares(prediction: Prediction, language: str) -> list[tuple[str, float]]:
+    names = [class_name(name, language) for name in prediction.probabilities]
+    values = texts.percents(list(prediction.probabilities.values()))
+    return list(zip(names, values, strict=True))
 
 
-def _has_metrics(served: Served) -> bool:
-    return (served.classifier.folder / METRICS).is_file()
+def _bytes(heatmap: np.ndarray) -> str:
+    grid = np.rint(255 * heatmap.clip(0, 1)).astype(np.uint8)
+    return base64.b64encode(grid.tobytes()).decode("ascii")
 
 
 def _fill(template: str, language: str, **values: Any) -> str:

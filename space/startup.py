@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import HfApi, metadata_load
+from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -151,6 +152,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def card_link(served: Served) -> str | None:
+    """Where the model's card is read; None for a folder."""
+    if served.classifier is None or served.origin not in ("hub", "cache"):
+        return None
+    return f"{ENDPOINT}/{served.name}/blob/{served.classifier.revision}/README.md"
 
 
 def short_revision(revision: str | None) -> str:

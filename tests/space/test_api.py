@@ -1,5 +1,6 @@
 """The Space as a running process: its endpoints, the examples it shows, and what it leaves."""
 
+import base64
 import html
 import importlib.util
 import json
@@ -134,8 +135,8 @@ def test_only_the_two_endpoints_are_public(client):
 
 @pytest.mark.parametrize("shown", ["api_python", "api_curl"])
 def test_the_examples_on_the_page_run_as_they_stand(app, tmp_path, shown):
-    (tmp_path / "film.png").write_bytes(png(film(1)))
-    (tmp_path / "films.zip").write_bytes(zip_of({"a.png": png(film(2)), "b.png": b"broken"}))
+    (tmp_path / "radiograph.png").write_bytes(png(film(1)))
+    (tmp_path / "radiographs.zip").write_bytes(zip_of({"a.png": png(film(2)), "b.png": b"broken"}))
     page = httpx.get(f"{app.url}/config").json()["i18n_translations"]["en"]["html_api"]
     found = re.search(rf'id="{shown}"><code>(.*?)</code>', page, re.DOTALL)
     script = html.unescape(found.group(1))
@@ -158,6 +159,44 @@ def test_mcp_clients_find_documented_tools(app):
         assert "not a medical device" in tool["description"]
         (argument,) = tool["inputSchema"]["properties"].values()
         assert "radiograph" in argument["description"]
+
+
+MCP_CALLS = """
+import asyncio, base64, json, sys
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+
+url, image = sys.argv[1], "data:image/png;base64," + sys.stdin.read()
+
+async def main():
+    async with streamablehttp_client(url) as (*ends, _), ClientSession(*ends) as session:
+        await session.initialize()
+        tools = [tool.name for tool in (await session.list_tools()).tools]
+        name = {tool.removeprefix("app_"): tool for tool in tools}
+        one = await session.call_tool(name["predict"], {"image": image})
+        many = await session.call_tool(name["predict_batch"], {"files": [image, image]})
+        print(json.dumps([one.content[0].text, many.content[0].text]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="gradio[mcp] is not installed")
+def test_an_mcp_client_gets_json_from_both_tools(app, classifier):
+    content = png(film(1))
+    done = subprocess.run(
+        [sys.executable, "-c", MCP_CALLS, f"{app.url}/gradio_api/mcp/"],
+        input=base64.b64encode(content).decode(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    one, many = (json.loads(text) for text in json.loads(done.stdout.splitlines()[-1]))
+    expected = classifier.predict(content).to_dict()["probabilities"]
+    assert one["probabilities"] == pytest.approx(expected)
+    assert [row["probabilities"] for row in many] == [pytest.approx(expected)] * 2
+    assert [row["error"] for row in many] == [None, None]
 
 
 def test_nothing_of_a_visitor_stays(tmp_path):

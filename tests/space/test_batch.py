@@ -75,14 +75,33 @@ def test_an_archive_that_unpacks_without_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "MAX_UNPACKED", 3000)
     files = {f"{number}.bin": b"\0" * 1000 for number in range(20)}
     rows = rows_of([write(tmp_path, "big.zip", zip_of(files))])
-    assert len(rows) == 5 and rows[-1].error == batch.TOO_LARGE
+    left = rows[4:]
+    assert [row.left_out for row in rows] == [False] * 4 + [True] * 16
+    assert {row.error for row in left} == {batch.TOO_LARGE} and left[-1].name == "19.bin"
 
 
-def test_more_images_than_allowed_end_with_a_row_that_says_so(tmp_path, monkeypatch):
+def test_images_beyond_the_limit_are_named_and_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "MAX_IMAGES", 3)
-    uploads = [write(tmp_path, f"{number}.png", b"") for number in range(9)]
+    uploads = [write(tmp_path, f"{number}.png", b"") for number in range(4)]
+    uploads.append(write(tmp_path, "z.zip", zip_of({"in/5.png": b"", "in/6.png": b""})))
     rows = rows_of(uploads)
-    assert [row.error for row in rows][2:] == ["the file is empty", batch.TOO_MANY]
+    assert [row.name for row in rows if row.left_out] == ["3.png", "in/5.png", "in/6.png"]
+    assert {row.error for row in rows if row.left_out} == {batch.TOO_MANY}
+    html = render.table(rows, CONFIG.classes, "en")
+    assert "3 images were left out" in html and "<li>in/6.png</li>" in html
+    assert html.count("<tr class=") == 3
+
+
+def test_an_archive_inside_an_archive_has_its_own_sentence(tmp_path):
+    archive = zip_of({"in.zip": zip_of({"a.png": png(film(size=32))}), "b.png": png(film(size=32))})
+    rows = rows_of([write(tmp_path, "z.zip", archive)])
+    assert [row.error for row in rows] == [batch.NESTED, None]
+
+
+def test_rows_know_which_upload_they_came_from(tmp_path):
+    image = png(film(size=32))
+    uploads = [write(tmp_path, "a.png", image), write(tmp_path, "z.zip", zip_of({"b.png": image}))]
+    assert [(row.name, row.upload) for row in rows_of(uploads)] == [("a.png", 0), ("b.png", 1)]
 
 
 @pytest.mark.parametrize(
@@ -177,27 +196,23 @@ def test_the_table_counts_each_kind_of_answer():
         batch.Row("d", error="damaged"),
     ]
     html = render.table(rows, CONFIG.classes, "en")
-    assert "1 answered, 1 not sure, 1 no chest radiograph, 1 unreadable" in html
+    assert "1 answered, 1 not sure, 1 not a chest radiograph, 1 unreadable" in html
 
 
-def test_the_page_says_that_many_films_come_from_elsewhere(tmp_path):
+def test_the_page_says_that_many_images_come_from_elsewhere(tmp_path):
     classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
     page = answers.Answers(types.SimpleNamespace(classifier=classifier, problem=None), threads=1)
-    request = types.SimpleNamespace(headers={"accept-language": "en"})
     for level, told in ((120, False), (150, True)):
-        films = [
+        uploads = [
             dict(zip(("orig_name", "path"), write(tmp_path, f"{index}.png", image), strict=True))
             for index in range(20)
             if (image := png(np.full((SIZE, SIZE), level + index % 9 - 4, np.uint8)))
         ]
-        html, _ = page.show_batch(
-            films, request, types.SimpleNamespace(tqdm=lambda rows, **_: rows)
-        )
-        assert ("these 20 images differ" in html) == told
-    html, _ = page.show_batch(
-        films[:19], request, types.SimpleNamespace(tqdm=lambda rows, **_: rows)
-    )
-    assert "images differ" not in html
+        *steps, last = page.show_batch(uploads, "en")
+        assert ("these 20 images differ" in last["html"]) == told
+        assert all(step["total"] == 20 for step in steps)
+    *_, last = page.show_batch(uploads[:19], "en")
+    assert "images differ" not in last["html"]
 
 
 def test_errors_of_reading_are_passed_on():
@@ -265,19 +280,3 @@ def test_folders_of_killed_spaces_go_at_the_next_start_and_those_of_live_ones_st
     assert (live / "film").exists()
     spaces[1].communicate("\n")
     assert not live.exists()
-
-
-def test_answers_of_visitors_who_left_are_forgotten():
-    import gradio as gr
-    from gradio.state_holder import StateHolder
-
-    sessions = StateHolder()
-    with gr.Blocks(analytics_enabled=False) as page:
-        shown = gr.HTML()
-    sessions.set_blocks(page)
-    sessions["gone"]._update_value_in_config(shown._id, "the film of a visitor")
-    time.sleep(0.3)
-    assert "gone" in sessions and sessions["here"]
-    privacy.forget(sessions, 0.2)
-    assert "here" in sessions and "gone" not in sessions
-    assert list(sessions.time_last_used) == ["here"]

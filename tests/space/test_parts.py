@@ -1,5 +1,6 @@
 """The Space's pure parts: texts, pictures, answers, colours."""
 
+import ast
 import base64
 import dataclasses
 import io
@@ -10,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aihealth import classifier, images
+from aihealth import (
+    classifier,
+    dicom,
+    dicom_file,
+    dicom_layout,
+    dicom_window,
+    images,
+    limits,
+    upright,
+    wall,
+)
 from aihealth.dicom import DicomImage
 from aihealth.images import ImageError
 from aihealth.release import METRICS, write_json
@@ -18,32 +29,36 @@ from tests.helpers.image_files import deep_png
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 from tests.helpers.space_app import SPACE, film, png
 
+import adapter  # isort: skip (space/ is put on the path by tests.space_app)
 import batch  # isort: skip (space/ is put on the path by tests.space_app)
+import front  # isort: skip
 import overlay  # isort: skip
+import places  # isort: skip
+import reliability  # isort: skip
 import render  # isort: skip
+import sentences  # isort: skip
 import startup  # isort: skip
 import texts  # isort: skip
+import words  # isort: skip
 
 # === Texts ===
 
 
 def test_both_languages_say_the_same_things_with_the_same_blanks():
-    blanks = {
-        language: {key: sorted(re.findall(r"{(\w+)}", text)) for key, text in table.items()}
-        for language, table in texts.TEXTS.items()
-    }
-    assert blanks["fr"] == blanks["en"]
+    for key, (english, french) in words.WORDS.items():
+        blanks = [sorted(re.findall(r"{(\w+)}", text)) for text in (english, french)]
+        assert blanks[0] == blanks[1], key
 
 
 def test_every_text_is_used():
     sources = "".join(
         path.read_text(encoding="utf-8")
-        for path in [*SPACE.glob("*.py"), *SPACE.glob("templates/*.html")]
-        if path.name != "texts.py"
+        for path in [*SPACE.glob("*.py"), *SPACE.glob("*.js"), *SPACE.glob("templates/*.html")]
+        if path.name != "words.py"
     )
-    dynamic = {"origin_cache", "origin_shipped"}
-    unused = {key for key in texts.EN if f'"{key}"' not in sources and f"'{key}'" not in sources}
-    assert unused == dynamic
+    made = r"(source|class|origin)_\w+|(known|unknown)_(figure|block)"
+    unused = {key for key in words.WORDS if not re.search(rf"[\"'>.]{key}\b", sources)}
+    assert {key for key in unused if not re.fullmatch(made, key)} == set()
 
 
 @pytest.mark.parametrize(
@@ -67,24 +82,79 @@ def test_figures_keep_a_digit_and_the_languages_decimal_sign():
 
 
 @pytest.mark.parametrize(
-    ("header", "language"),
-    [("fr-CH,fr;q=0.9,en", "fr"), ("en-GB,fr;q=0.5", "en"), ("de,fr", "en"), ("", "en")],
+    ("asked", "language"), [("fr", "fr"), ("fr-CH", "fr"), ("en", "en"), ("de", "en"), (None, "en")]
 )
-def test_the_language_is_the_browsers_first(header, language):
-    request = types.SimpleNamespace(headers={"accept-language": header})
-    assert texts.language_of(request) == language
+def test_other_languages_are_answered_in_english(asked, language):
+    assert texts.of_language(asked) == language
+
+
+@pytest.mark.parametrize(
+    "raw", [[0.025, 0.003, 0.972], [1 / 3] * 3, [0.005, 0.005, 0.99], [1, 0, 0]]
+)
+def test_rounded_percentages_add_up_to_100(raw):
+    shown = texts.percents(raw)
+    assert sum(round(100 * share) for share in shown) == 100
+    assert np.abs(np.subtract(shown, raw)).max() < 0.01
+
+
+def sentences_of_the_package():
+    """Every text that an `ImageError` is raised with, its blanks as "{}"."""
+    folder = SPACE.parent
+    for path in [*(folder / "aihealth").glob("*.py"), *SPACE.glob("*.py")]:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(call, "func", None), "id", "")
+            if name == "ImageError" and call.args:
+                part = call.args[0]
+                pieces = part.values if isinstance(part, ast.JoinedStr) else [part]
+                if all(isinstance(it, (ast.Constant, ast.FormattedValue)) for it in pieces):
+                    yield "".join(
+                        it.value if isinstance(it, ast.Constant) else "{}" for it in pieces
+                    )
+
+
+def test_every_reason_of_the_package_is_in_the_table():
+    """A sentence that changes in the package has to change in sentences.py too."""
+    known = {re.sub(r"{\w+}", "{}", sentence) for sentence in sentences.SENTENCES}
+    assert set(sentences_of_the_package()) - known - NOT_SHOWN == set()
+
+
+NOT_SHOWN = {  # of arrays, which no visitor sends; "50 MB" and the like are one blank
+    "an array of shape {} is not an image: (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) is needed",
+    "the array has values outside 0 to 255",
+    "the array has values that are not numbers",
+    "the file has more than {} MB",
+    "no process to decode it in can be started: {}",
+    "the image has more than {}",
+    "{}: it ends before its image",
+    # of addresses and text, which are no files
+    "the data: URL is no valid base64",
+    "this is an address; download the image and give the file",
+    "this looks like base64; give the bytes, base64.b64decode(text)",
+}
 
 
 @pytest.mark.parametrize(
     "sentence",
     [
         batch.TOO_MANY,
+        batch.NESTED,
+        batch.ZIP_ALONE,
+        front.REMOVED,
+        places.BUSY,
+        limits.TOO_MUCH_MEMORY,
+        limits.TOO_SLOW,
+        wall.DIED,
         batch.TOO_LARGE,
         batch.TOO_MANY_ENTRIES,
         classifier.LATERAL,
         classifier.SMOOTHED,
         classifier.Shift(25, 0.31, 0.21).warning,
         images.SEVERAL_FRAMES,
+        *map(upright.warning, upright.VERSIONS),
+        dicom_window.HIDING,
+        dicom_layout.NO_PHOTOMETRIC,
+        dicom.INVERSE,
+        dicom_file.CUT_SHORT,
         DicomImage(ANSWER.pixels, 3, True).warning,
     ],
 )
@@ -122,58 +192,105 @@ def test_large_films_are_shrunk_and_small_ones_are_not_blown_up():
     assert picture(overlay.film_url(np.zeros((40, 60), np.uint8))).size == (60, 40)
 
 
-def test_evidence_is_opaque_where_it_is_strong_and_invisible_where_there_is_none():
-    heatmap = np.zeros((4, 4), np.float32)
-    heatmap[:, 3] = 1
-    alpha = np.asarray(picture(overlay.map_url(heatmap)))[..., 3]
-    assert alpha[:, -20:].min() == 255
-    assert alpha[:, :20].max() == 0
+@pytest.mark.parametrize("monochrome1", [False, True])
+def test_stored_values_are_packed_with_the_window_that_the_model_saw(monochrome1):
+    stored = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    seen = ((stored.astype(float) - 1000) / 2000 * 255).clip(0, 255).round().astype(np.uint8)
+    pixels = 255 - seen if monochrome1 else seen
+    packed = overlay.fit(stored, pixels)
+    rgb = np.asarray(picture(packed.url)).astype(int)
+    values = rgb[..., 0] * 256 + rgb[..., 1]
+    low, high = packed.window
+    drawn = ((values - low) / (high - low) * 255).clip(0, 255)
+    assert np.abs(drawn - pixels).max() <= 2
+    from_, to = packed.unit
+    assert np.abs(from_ + values / 65535 * (to - from_) - stored).max() < 1
 
 
-def test_colours_of_the_map_grow_lighter_with_the_evidence():
-    ramp = np.repeat(np.linspace(0, 1, 224, dtype=np.float32)[None], 224, axis=0)
-    luma = np.asarray(picture(overlay.map_url(ramp)).convert("RGB").convert("L"))[100].astype(int)
-    assert (np.diff(luma) >= -1).all() and luma[-1] - luma[0] > 120
+def test_pixels_that_no_window_explains_have_no_stored_values():
+    stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    curve = (255 * (stored / 4095.0) ** 3).round().astype(np.uint8)
+    assert overlay.fit(stored, curve) is None
+    assert overlay.fit(stored, np.zeros((64, 64), np.uint8)) is None
+
+
+def test_files_that_are_no_dicom_have_no_stored_values():
+    assert overlay.stored(png(film(size=32)), film(size=32)) is None
 
 
 # === Answers ===
 
 
+BLOCK = {
+    "n": 100,
+    "accuracy": 0.61,
+    "balanced_accuracy": 0.6,
+    "abstained": 0.33,
+    "answered": {
+        "accuracy": 0.67,
+        "confusion": {
+            "classes": ["Covid", "Normal", "Pneumonia"],
+            "counts": [[30, 5, 6], [5, 30, 8], [5, 5, 14]],
+        },
+    },
+}
+MEASURED = reliability.Reliability(unknown=BLOCK)
+NOT_MEASURED = reliability.Reliability()
+
+
 def test_an_answer_names_its_class_and_shows_all_three_probabilities():
-    html = render.answer(ANSWER, CONFIG, "en")
+    html = render.answer(ANSWER, CONFIG, MEASURED, "en")
     assert "Most like</small> Pneumonia" in html
-    assert [*re.findall(r'class="value">([^<]+)', html)] == ["2%", "&lt;1%", "97%"]
+    assert [*re.findall(r'class="value">([^<]+)', html)] == ["3%", "&lt;1%", "97%"]
 
 
-def test_not_sure_says_which_level_was_not_reached():
-    html = render.answer(UNSURE, CONFIG, "en")
-    assert "Not sure" in html and "reaches 60.0%" in html and "Most like" not in html
+def test_beside_the_verdict_stands_how_often_such_an_answer_is_right_elsewhere():
+    html = render.answer(ANSWER, CONFIG, MEASURED, "en")
+    assert "had not seen, 50 of 100 answers “Pneumonia” were right" in html  # 14 of 28
+    unsure = render.answer(UNSURE, CONFIG, MEASURED, "en")
+    assert "not sure of 33 in 100 radiographs, and 67 of 100 answers were right" in unsure
+    assert "was not measured" in render.answer(ANSWER, CONFIG, NOT_MEASURED, "en")
+
+
+def test_figures_for_experts_stand_in_the_details():
+    for prediction in (ANSWER, UNSURE, OTHER):
+        outside, inside = render.answer(prediction, CONFIG, MEASURED, "en").split("<details")
+        assert "up to 2.00 counts as a chest radiograph" in inside
+        assert "Distance" not in outside and "60.0%" not in outside
 
 
 def test_what_is_no_chest_radiograph_gets_no_probabilities_and_no_map():
-    html = render.answer(OTHER, CONFIG, "en")
-    assert "does not look like a chest radiograph" in html and "is 5.00; up to 2.00" in html
+    html = render.answer(OTHER, CONFIG, MEASURED, "en")
+    assert "does not look like a chest radiograph" in html and "training images 5.00" in html
     assert 'class="value"' not in html and "%" not in html
-    assert "layer" not in render.viewer(OTHER, "en")
+    assert render.picture(OTHER, "en", "m")["maps"]["of"] == {}
 
 
 def test_an_answer_in_french():
-    html = render.answer(UNSURE, CONFIG, "fr")
-    assert "Incertain" in html and "60,0\u202f%" in html
+    html = render.answer(ANSWER, CONFIG, MEASURED, "fr")
+    assert "Ressemble le plus à</small> Pneumonie" in html and "97\u202f%" in html
 
 
-def test_the_viewer_offers_each_class_and_starts_with_the_most_probable():
-    html = render.viewer(ANSWER, "en")
-    assert re.findall(r'data-class="(\w+)"[^>]*alt=""[^>]*?( hidden)?>', html) == [
-        ("Covid", " hidden"),
-        ("Normal", " hidden"),
-        ("Pneumonia", ""),
-    ]
+def test_the_viewer_is_offered_each_class_and_starts_with_the_one_that_is_answered():
+    shown = render.picture(ANSWER, "fr", "org/model c0ffee1")
+    assert list(shown["maps"]["of"]) == CONFIG.classes and shown["maps"]["side"] == (5, 5)
+    grid = np.frombuffer(base64.b64decode(shown["maps"]["of"]["Pneumonia"]), np.uint8)
+    assert grid.size == 25 and grid[-1] == 255
+    assert shown["top"] == "Pneumonia" and shown["mapShown"]
+    assert shown["names"]["Pneumonia"] == "Pneumonie"
+    assert not render.picture(UNSURE, "en", "m")["mapShown"]
 
 
 def test_a_network_without_maps_has_a_viewer_without_them():
-    html = render.viewer(dataclasses.replace(ANSWER, heatmaps=None), "en")
-    assert "Evidence map" not in html and "Brightness" in html
+    shown = render.picture(dataclasses.replace(ANSWER, heatmaps=None), "en", "m")
+    assert shown["maps"]["of"] == {}
+
+
+def test_long_names_keep_their_beginning_and_their_end():
+    name = "ward-3/" + "x" * 60 + "-0001.png"
+    short = render.middle_cut(name)
+    assert len(short) == 40 and short.startswith("ward-3/") and short.endswith("-0001.png")
+    assert render.middle_cut("a.png") == "a.png"
 
 
 def test_names_and_reasons_are_escaped():
@@ -189,29 +306,43 @@ def test_figures_come_with_their_intervals():
         "balanced_accuracy": 0.951,
         "intervals": {"accuracy": [0.939, 0.963], "balanced_accuracy": None},
     }
-    assert render.figures(block, "en") == (
-        "accuracy 95.2% (93.9% to 96.3%), balanced accuracy 95.1% (1047 images)"
+    assert reliability.figures(block, "Test images", "en") == (
+        "Test images: accuracy 95.2% (93.9% to 96.3%), balanced accuracy 95.1% (1047 images)"
     )
-    assert render.figures(None, "en") is None
 
 
 def test_what_to_know_first_is_complete(tmp_path):
-    block = {"n": 60, "accuracy": 0.9, "balanced_accuracy": 0.9, "dataset": "ours, test split"}
-    unseen = {"n": 99, "accuracy": 0.6, "balanced_accuracy": 0.5, "dataset": "nih, left out"}
-    write_json(tmp_path / METRICS, {"test": block, "left_out_nih": unseen, "calibration": {}})
-    config = dataclasses.replace(CONFIG, sources=["bimcv", "rsna"], version="1.2.0")
+    block = {"n": 60, "accuracy": 0.9, "balanced_accuracy": 0.9}
+    write_json(tmp_path / METRICS, {"test": block, "left_out": BLOCK, "calibration": {}})
+    config = dataclasses.replace(CONFIG, sources=["bimcv", "hospital-7"], version="1.2.0")
     loaded = types.SimpleNamespace(config=config, folder=tmp_path, revision="c0ffee1" + "0" * 33)
     html = render.trust(startup.Served(loaded, "org/model", "hub"), "en")
+    plain, details = html.split("<details")
+    for fact in (
+        "BIMCV, Valencia (Spain); hospital-7",
+        "90 of 100 test images called right",
+        "61 of 100 images called right",
+        "Must not be used",
+    ):
+        assert fact in plain
+    assert "accuracy" not in plain and "org/model" not in plain
     for fact in (
         "org/model 1.2.0",
         "<code>c0ffee1</code>",
         f"/org/model/blob/{loaded.revision}/README.md",
-        "bimcv, rsna",
-        "accuracy 90.0%",
-        "nih, left out: accuracy 60.0%, balanced accuracy 50.0% (99 images)",
-        "Must not be used",
+        "balanced accuracy 60.0% (100 images)",
     ):
-        assert fact in html
+        assert fact in details
+
+
+def test_a_release_without_figures_says_that_nothing_was_measured(tmp_path):
+    html = render.trust(
+        startup.Served(
+            types.SimpleNamespace(config=CONFIG, folder=tmp_path, revision=None), "x", "folder"
+        ),
+        "en",
+    )
+    assert "not measured; expect it to be clearly worse" in html
 
 
 def test_a_model_of_drawn_pictures_says_so():
@@ -292,3 +423,36 @@ def test_text_has_contrast_aa(scope, text, ground):
 def test_the_page_asks_no_other_host_for_anything():
     for path in [*SPACE.glob("*.css"), *SPACE.glob("*.js"), *SPACE.glob("templates/*.html")]:
         assert not re.search(r"(src|url\(|href=\")\s*[\"'(]?https?:", path.read_text()), path
+
+
+# === What is used of Gradio beyond its documented interface ===
+
+
+def test_lists_of_files_are_described_without_references():
+    import gradio as gr
+
+    files = gr.File(file_count="multiple", render=False)
+    assert "$ref" in str(files.api_info()), "Gradio mended it: describe_in_full can go"
+    adapter.describe_in_full(files)
+    described = files.api_info()
+    assert "$ref" not in str(described) and "$defs" not in described
+    assert described["items"]["properties"]["path"]
+
+
+def test_answers_of_visitors_who_left_are_forgotten():
+    import time
+
+    import gradio as gr
+    from gradio.state_holder import StateHolder
+
+    with gr.Blocks(analytics_enabled=False) as page:
+        shown = gr.HTML()
+    adapter.forget(page, 0)  # before the launch
+    page.state_holder = StateHolder()
+    page.state_holder.set_blocks(page)
+    page.state_holder["gone"]._update_value_in_config(shown._id, "the radiograph of a visitor")
+    time.sleep(0.3)
+    assert "gone" in page.state_holder and page.state_holder["here"]
+    adapter.forget(page, 0.2)
+    assert "here" in page.state_holder and "gone" not in page.state_holder
+    assert list(page.state_holder.time_last_used) == ["here"]
