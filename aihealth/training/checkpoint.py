@@ -69,6 +69,11 @@ class WeightAverage(keras.callbacks.Callback):
         self.current = []
 
 
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """What the random numbers of dropout follow from; Keras saves it with no model."""
+    return [value for value in model.variables if value.path.endswith("seed_generator_state")]
+
+
 def _assign(variables: list[keras.Variable], values: list[Any]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(keras.ops.copy(value))  # JAX gives an array away at the next step.
@@ -125,6 +130,7 @@ class Progress:
         backend: Keras' backend that trained last.
         processes: how many trained last.
         streams: where the stream of each of them was.
+        random_states: what dropout drew from last.
     """
 
     epoch: int = 0
@@ -137,6 +143,7 @@ class Progress:
     backend: str = "tensorflow"
     processes: int = 1
     streams: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    random_states: list[list[int]] = dataclasses.field(default_factory=list)
 
     def finished(self, epochs: int, patience: int) -> bool:
         """Whether there is nothing left to train."""
@@ -225,6 +232,8 @@ class Checkpoint(keras.callbacks.Callback):
         new.mkdir(parents=True)
         with alone():
             self.model.save(new / "model.keras")
+        states = map(keras.ops.convert_to_numpy, random_states(self.model))
+        self.progress.random_states = [state.tolist() for state in states]
         np.savez(new / "average.npz", *[value.numpy() for value in self.average.average])
         if improved:
             shutil.copy(new / "average.npz", new / BEST)
@@ -280,6 +289,8 @@ def restore(
                 f"{progress.settings.get(name)}, not {value}; use the same options"
             )
     model = keras.saving.load_model(folder / "model.keras")
+    for state, value in zip(random_states(model), progress.random_states, strict=False):
+        state.assign(value)
     with np.load(folder / "average.npz", allow_pickle=False) as arrays:
         average.restored = [arrays[name] for name in arrays.files]
     return model, progress

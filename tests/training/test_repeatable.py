@@ -6,9 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
+from aihealth.modeling import networks
+from aihealth.training import checkpoint
 from data_prep.__main__ import main as data_prep
 from data_prep.demo import make_demo
 
@@ -43,6 +46,24 @@ def saved(out):
         return (out / "checkpoint" / "state.json").stat().st_mtime_ns
     except FileNotFoundError:
         return None
+
+
+def test_dropout_goes_on_with_the_numbers_it_would_have_drawn(tmp_path):
+    keras.utils.set_random_seed(5)
+    model = networks.build("compact", 32, 3)
+    model.compile("adam", "categorical_crossentropy")
+    x = np.random.default_rng(0).uniform(0, 255, (24, 32, 32, 3))
+    data = {"x": x, "y": np.eye(3)[np.arange(24) % 3], "batch_size": 8, "shuffle": False}
+    average = checkpoint.WeightAverage(0.9)
+    saver = checkpoint.Checkpoint(tmp_path, average, checkpoint.Progress(), 5, 1000)
+    model.fit(**data, callbacks=[average, saver], verbose=0)
+    again = checkpoint.WeightAverage(0.9)
+    restored, progress = checkpoint.restore(tmp_path, again, {})
+    assert progress.random_states[0][1] == 3
+    model.fit(**data, callbacks=[average], verbose=0)
+    restored.fit(**data, callbacks=[again], verbose=0)
+    for one, other in zip(model.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 KILLS = 3

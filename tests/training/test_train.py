@@ -174,7 +174,9 @@ def test_weights_are_released_without_more_training(trained, prepared, tmp_path)
     assert told["starting_weights"] == ["best.npz", "best.npz"]
     assert told["continued_from"] == [0, 0]
     assert [run["epochs"] for run in told["earlier_runs"]] == [3]
-    assert "the mean of 2 states of earlier runs" in (out / "release" / release.CARD).read_text()
+    assert (
+        "It went on from an earlier run: 3 epochs" in (out / "release" / release.CARD).read_text()
+    )
 
 
 def test_nothing_to_train_and_nothing_trained(prepared, tmp_path):
