@@ -10,7 +10,7 @@ import io
 from typing import Any
 
 import numpy as np
-from aihealth.dicom_header import is_dicom
+from aihealth.signatures import is_dicom
 from PIL import Image
 
 from aihealth import dicom
