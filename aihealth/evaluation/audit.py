@@ -132,7 +132,8 @@ def audit(
     def look(image: images.ImageLike) -> _Answer:
         pixels = images.prepare(image, size)
         whole = classifier.outputs(pixels)
-        inside, area = _share_inside(whole.get("heatmaps"), int(whole["probabilities"].argmax()))
+        called = int(whole["probabilities"].argmax())
+        inside, area = _share_inside(whole.get("heatmaps"), called)
         changed = [classifier.predict(change(pixels)) for change in corruptions.CHANGES.values()]
         return _Answer(
             whole["probabilities"],
@@ -144,7 +145,7 @@ def audit(
             area,
             np.array([list(answer.probabilities.values()) for answer in changed]),
             np.array([not answer.is_chest_radiograph for answer in changed]),
-            np.array([best(change(pixels)) != best(pixels) for change in framings]),
+            np.array([best(change(pixels)) != called for change in framings]),
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
