@@ -418,7 +418,8 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--localiser",
         metavar="RELEASE",
-        help="release whose localiser finds the lungs: the network sees their frame only, and "
+        help="release, or .weights.h5, of the localiser that finds the lungs (one is "
+        "aihealth/modeling/localiser.weights.h5): the network sees their frame only, and "
         "--size is the frame's (default: the whole image)",
     )
     add(
