@@ -135,7 +135,8 @@ def parse_arguments() -> Settings:
     add("--save-every", type=int, metavar="STEPS",
         help="checkpoints within an epoch, besides one after it (default: 1000)")
     add("--localiser", metavar="RELEASE",
-        help="release whose localiser finds the lungs: the network sees their frame only, and "
+        help="release, or .weights.h5, of the localiser that finds the lungs (one is aihealth/"
+        "modeling/localiser.weights.h5): the network sees their frame only, and "
         "--size is the frame's (default: the whole image)")
     add("--train-only", action="append", metavar="DIR",
         help="folder with folders of some of the classes, to train on and not to measure with; it "

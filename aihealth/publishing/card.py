@@ -166,6 +166,7 @@ def _context(
         "parameters": _thousands(provenance.get("parameters")),
         "accuracy": card_tables.accuracy_text(metrics),
         "framed": provenance.get("framed", False),
+        "flip_averaging": provenance.get("flip_averaging", False),  # until November 2026
         "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
         "shown": shown,
         "hidden": hidden,

@@ -18,7 +18,7 @@ BATCH = 64
 # (docs/lab-notebook.md: what more and less room turn away).
 OOD_ROOM = 1.2
 # Share of the validation images that is near enough not to be looked at as a negative or turned.
-VERSIONS_FROM = 0.9
+VERSIONS_FROM = 0.98
 # A network that has learned nothing gives every image the same features.
 _TINY = 1e-9
 

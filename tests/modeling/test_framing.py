@@ -7,6 +7,7 @@ import pytest
 from aihealth import release
 from aihealth.errors import UserError
 from aihealth.modeling import export, framing, graph, networks, starting_weights
+from data_prep.radiographs import draw_radiograph
 
 SIDE, SIZE = framing.LOCALISER_SIDE * 2, 64
 
@@ -135,3 +136,18 @@ def test_a_release_without_a_localiser_is_refused(tmp_path):
     export.save_keras(networks.build("compact", SIZE, 3), tmp_path)
     with pytest.raises(UserError, match="as a whole"):
         framing.load_localiser(tmp_path)
+
+
+def test_the_shipped_localiser_finds_the_same_lungs_in_a_smaller_picture_of_a_film():
+    finder = framing.load_localiser(framing.SHIPPED)
+    side = framing.IMAGE_SIDE
+    film = draw_radiograph(np.random.default_rng(0), "Normal", size=side)
+    (whole,) = framing.find(finder, film[None])
+    assert 0 < whole[2] - whole[0] <= 1.1 and 0 < whole[3] - whole[1] <= 1.1
+    bordered = np.full((side, side), film.mean(), np.uint8)
+    small, edge = film[::2, ::2], side // 4
+    bordered[edge : 3 * edge, edge : 3 * edge] = small
+    (inner,) = framing.find(finder, bordered[None])
+    np.testing.assert_allclose(inner, whole / 2 + 0.25, atol=0.1)
+    with pytest.raises(UserError, match="no localiser's weights"):
+        framing.load_localiser("nowhere.weights.h5")
