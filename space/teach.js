@@ -80,7 +80,6 @@ export const setUpTeaching = ({ one, say, entries, unpack, isZip, names, on }) =
       items.splice(items.indexOf(item), 1); // It cannot be read: it is left out, and counted.
       next();
     };
-    next();
     const finish = (results) => {
       set(true);
       root.classList.remove("blind");
@@ -103,6 +102,7 @@ export const setUpTeaching = ({ one, say, entries, unpack, isZip, names, on }) =
       if (left) section.append(element("p", say("lesson_left", { n: left })));
       one.show(section);
     };
+    next();
   };
   document.querySelectorAll("#lesson input").forEach((input) =>
     input.addEventListener("change", () => {
