@@ -118,7 +118,7 @@ class Answers:
                 yield {"done": len(rows), "total": total}
         classifier = self._served.classifier
         warning = classifier.shift(row.prediction for row in rows if row.prediction).warning
-        csv = batch.csv_url([row for row in rows if not row.left_out], classifier, warning)
+        csv = batch.csv_url(rows, classifier, warning)
         yield {"html": render.table(rows, classifier.classes, language, warning, csv)}
 
     def _stored(self, path: str, prediction: Prediction) -> overlay.Stored | None:

@@ -45,11 +45,13 @@ def build_release(run: Run) -> Path:
     splits = serving_splits(run, model.input_shape[1])
     train, validation = splits["train"], splits["validation"]
 
+    print("calibrating on validation images changed as in training ...", flush=True)
     changed = changed_predictions(model, validation, augment)
     temperature = held_out.temperature(changed, run.held_out)
     threshold, rule = held_out.abstention(changed, run.held_out, temperature)
     calibration = scale(model, validation, temperature)
     export.round_weights(model)
+    print("fitting the out-of-distribution score ...", flush=True)
     distance, limits = distance_of_model(model, train, validation)
     distance.save(part / release.OOD)
     release.ReleaseConfig(
@@ -64,8 +66,10 @@ def build_release(run: Run) -> Path:
         lateral_threshold=lateral_threshold(train),
         **limits,
     ).save(part)
+    print("exporting for Keras, TensorFlow and LiteRT ...", flush=True)
     export.export_model(model, part)
 
+    print("measuring the exported file ...", flush=True)
     blocks = measure_all(part, run, splits)
     release.write_json(part / release.METRICS, {**blocks, "calibration": calibration})
     history = run.progress.history

@@ -100,7 +100,10 @@ def start(settings: Settings, cluster: Cluster) -> Run:
         say(f"resuming after epoch {progress.epoch}{within} of {settings.epochs}")
     at = (progress.settings, progress.epoch, progress.step, validation.labels.tolist())
     distribution.check_agreement("options, data and checkpoint", at, cluster)
-    say(f"{settings.arch}: {run.model.count_params():,} parameters, input {settings.size} px")
+    say(
+        f"{settings.arch}: {run.model.count_params():,} parameters, input {settings.size} px; "
+        "compiling takes up to a minute"
+    )
     return run
 
 
