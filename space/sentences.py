@@ -87,8 +87,11 @@ SENTENCES = {
         "le fichier n’est plus là : les fichiers partent après un moment, et les plus"
         " anciens font place aux nouveaux ; envoyez-le de nouveau"
     ),
-    "DICOM files need pydicom: pip install 'aihealth[dicom]'": (
-        "les fichiers DICOM demandent pydicom : pip install 'aihealth[dicom]'"
+    "DICOM files need pydicom: {command}": "les fichiers DICOM demandent pydicom : {command}",
+    "the DICOM file says Bits Stored {stored} and High Bit {high}, which contradict each other; "
+    "export it again": (
+        "le fichier DICOM indique Bits Stored {stored} et High Bit {high}, qui se contredisent ; "
+        "exportez-le de nouveau"
     ),
     "the DICOM file is damaged": ("le fichier DICOM est endommagé"),
     "the DICOM file is damaged or cut short": ("le fichier DICOM est endommagé ou tronqué"),

@@ -118,18 +118,21 @@ def test_every_reason_of_the_package_is_in_the_table():
     assert set(sentences_of_the_package()) - known - NOT_SHOWN == set()
 
 
-NOT_SHOWN = {  # of arrays, which no visitor sends; "50 MB" and the like are one blank
-    "an array of shape {} is not an image: (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) is needed",
-    "the array has values outside 0 to 255",
-    "the array has values that are not numbers",
+NOT_SHOWN = {  # "50 MB" and the like are one blank
     "the file has more than {} MB",
     "no process to decode it in can be started: {}",
     "the image has more than {}",
     "{}: it ends before its image",
-    # of addresses and text, which are no files
-    "the data: URL is no valid base64",
-    "this is an address; download the image and give the file",
-    "this looks like base64; give the bytes, base64.b64decode(text)",
+    # of arrays, addresses and text, which no visitor sends
+    "{} is no image: a path, bytes, a PIL image or an array is needed",
+    "an array of shape {} is not an image: (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) is needed",
+    "the array goes from {} to {}; scale it to 0 to 255 or to 0 to 1",
+    "the array has no values but 0 and 1, as a mask has; values from 0 to 255 are needed",
+    "the array has values outside 0 to 255; scale it to 0 to 255, or to 0 to 1 as floating-point "
+    "numbers",
+    "the array has values that are not numbers",
+    "the base64 text of the data: URL is damaged or cut short",
+    "the data: URL is not in base64",
 }
 
 

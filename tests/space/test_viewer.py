@@ -146,7 +146,7 @@ def test_an_image_can_be_removed(page):
 def test_the_window_reaches_what_eight_bits_lose(app, visit):
     page = visit(app)
     steps = np.tile(np.linspace(0, 4095, 256).astype(np.uint16), (256, 1))
-    content = make_dicom(steps, BitsStored=12, HighBit=11, WindowCenter=2048, WindowWidth=256)
+    content = make_dicom(steps, BitsStored=12, HighBit=11, WindowCenter=2048, WindowWidth=1024)
     read(page, content, "a.dcm")
     assert [grey(page, x) for x in (0.1, 0.9)] == [0, 255]
     page.get_by_label("Window (contrast)").fill("-2")
