@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -140,7 +141,7 @@ def needs(extra: str) -> Iterator[None]:
 
 
 # What lies beside the package, where it runs from a checkout; see `release.in_checkout`.
-CHECKOUT = os.path.dirname(_PACKAGE)
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def install_command(extra: str, package: str) -> str:

@@ -112,7 +112,7 @@ def in_checkout(name: str) -> Path:
     Raises:
         UserError: the package runs from somewhere else than a checkout.
     """
-    path = Path(CHECKOUT) / name
+    path = CHECKOUT / name
     if not path.exists():
         raise UserError(
             f"{name} is needed, which the installed package does not carry: clone the "

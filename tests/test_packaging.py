@@ -92,7 +92,7 @@ def test_without_its_extra_dicom_is_a_row_that_names_it(environment, work):
     [
         ("evaluate --model release --data prepared --out out", "train"),
         ("audit --model release --data prepared --out out", "train"),
-        ("leave-out --data prepared --out out", "train"),
+        ("leave-one-source-out --data prepared --out out", "train"),
         ("predict --model release --engine ray dark.png", "ray"),
         ("predict --model release --out rows.parquet dark.png", "pyarrow"),
     ],
@@ -135,7 +135,9 @@ def test_with_its_extra_training_data_is_prepared_and_measured(environment, work
         assert done.returncode == 0, done.stderr
         assert "cuda" not in done.stderr.lower() and "INFO" not in done.stderr
     assert (work / "measured" / "metrics.json").is_file()
-    done = command(environment, work, "leave-out", "--data", "data", "--out", "x", extra="train")
+    done = command(
+        environment, work, "leave-one-source-out", "--data", "data", "--out", "x", extra="train"
+    )
     assert "checkout" in sentence(done) or "clone" in sentence(done)
 
 

@@ -60,7 +60,7 @@ def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp
     made = run("train.py", "--data", prepared, "--out", final, *words)
     assert made.returncode == 0, made.stderr
     card = (final / "release" / "README.md").read_text()
-    assert "At hospitals that training left out" in card
+    assert "source left out" in card
     assert f"| {source} | {count} |" in card
     recipe = "light augmentation, background swap 0.5, 32 px, epochs: 1;"
     assert f"The models here: {recipe}" in card

@@ -402,9 +402,7 @@ def test_bad_options_are_one_sentence(model, films, tmp_path, capsys, args, word
 
 
 def test_without_a_model_the_shipped_release_is_used(model, films, tmp_path, monkeypatch, capsys):
-    package = tmp_path / "project" / "aihealth"
-    package.mkdir(parents=True)
-    monkeypatch.setattr(release, "__file__", str(package / "release.py"))
+    monkeypatch.setattr(release, "CHECKOUT", tmp_path / "project")
     assert "--model is needed" in fails(capsys, "predict", films / "dark.png")
     shutil.copytree(model, tmp_path / "project" / "release")
     cli.main(["predict", str(films / "dark.png")])

@@ -46,4 +46,4 @@ def test_the_serving_file_gives_what_keras_gives(model, x, films, tmp_path):
     settings = {"classes": CLASSES, "input_size": SIZE, "arch": "compact"}
     release.ReleaseConfig(**settings).save(tmp_path)
     served = [list(a.probabilities.values()) for a in Classifier(tmp_path).predict_batch(films)]
-    assert np.abs(served - expected).max() < 1e-4
+    assert np.abs(served - expected).max() < 2e-4
