@@ -82,7 +82,7 @@ def audit(
 
     Args:
         model: release folder or repo id.
-        data: as for `aihealth.evaluate.evaluate`.
+        data: as for `evaluate.evaluate`.
         split: of a prepared dataset or a repo.
         revision: of the model's repo.
         token: for the model's repo.
@@ -106,7 +106,7 @@ def audit(
         holds `value` (balanced accuracy, or the share) and `interval` (95%, bootstrap by group).
 
     Raises:
-        UserError: as for `aihealth.evaluate.evaluate`.
+        UserError: as for `evaluate.evaluate`.
     """
     if out:
         check_output(out)

@@ -48,7 +48,7 @@ def evaluate(
         out: folder for `metrics.json` and figures, created where it does not exist.
 
     Returns:
-        A block of `aihealth.metrics.evaluate_predictions` (figures at the top level count every
+        A block of `metrics.evaluate_predictions` (figures at the top level count every
         image that could be read), with `model`, `revision`, `unreadable`, a list of {file, error},
         and `files`, an `Account` of all that was looked at.
 

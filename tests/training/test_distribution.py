@@ -16,6 +16,7 @@ import pytest
 
 from aihealth.data.cluster import Cluster
 from aihealth.errors import UserError
+from tests.helpers.drawn import prepared_drawings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--arch", "baseline", "--size", "32", "--augment", "none", "--average", "0.9",
@@ -87,13 +88,7 @@ def test_rows_of_a_batch_are_dealt_out_once():
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared dataset of a few dozen drawn images."""
-    from data_prep.__main__ import main as data_prep
-    from data_prep.demo import make_demo
-
-    root = tmp_path_factory.mktemp("data")
-    make_demo(root / "drawn", 40, 0)
-    data_prep(["prepare", str(root / "drawn"), "--out", str(root / "ready")])
-    return root / "ready"
+    return prepared_drawings(tmp_path_factory.mktemp("data"), 40)
 
 
 def start(words, index=0, processes=1, port=0, backend="jax"):

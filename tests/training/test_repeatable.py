@@ -13,8 +13,7 @@ import pytest
 
 from aihealth.modeling import networks
 from aihealth.training import checkpoint
-from data_prep.__main__ import main as data_prep
-from data_prep.demo import make_demo
+from tests.helpers.drawn import prepared_drawings
 
 ROOT = Path(__file__).resolve().parents[2]
 # All that draws at random: both halves of the augmentation, swaps, dropout, the average.
@@ -24,10 +23,7 @@ OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "5", "--epochs", "2",
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_demo(root / "drawn", 24, 0)
-    data_prep(["prepare", str(root / "drawn"), "--out", str(root / "ready")])
-    return root / "ready"
+    return prepared_drawings(tmp_path_factory.mktemp("data"), 24)
 
 
 def start(data, out, *more):
