@@ -27,11 +27,6 @@ os.environ |= client_env(address(SOCKET), HOME)
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "GRADIO_ANALYTICS_ENABLED": "False"}
 
 
-def pytest_collection_modifyitems(items):
-    """The browser's tests come last: Playwright leaves an event loop running in their thread."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
-
-
 def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 

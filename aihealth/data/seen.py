@@ -22,7 +22,7 @@ from aihealth.errors import UserError
 SIDE = 16  # of a thumbnail, pixels
 BITS = 256
 # Codes of near-duplicates (thumbnails that correlate above 0.99) differ in fewer signs than this.
-NEAR = 34
+NEAR = 28
 _NUMBERS = (SIDE - 2) ** 2  # of a thumbnail's Laplacian
 _GROUP_BYTES = 8
 _CHUNK = 256  # images compared at a time

@@ -5,7 +5,6 @@ import errno
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -100,8 +99,7 @@ def call(app, tmp_path):
 
     middleware = front.Front(app, front.Uploads(tmp_path))
     scope = {"type": "http", "method": "POST", "path": "/upload", "headers": []}
-    with ThreadPoolExecutor(1) as pool:  # The browser's tests leave a loop running in this thread.
-        pool.submit(asyncio.run, middleware(scope, None, send)).result()
+    asyncio.run(middleware(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), json.loads(sent[1]["body"])
 
 
