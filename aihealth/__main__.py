@@ -55,9 +55,10 @@ example:
   python train.py --data data/prepared --out runs/mine \\
       --held-out-predictions runs/loso/held_out.npz
 
-What stands after -- goes to train.py, for every source alike. A call that was interrupted goes on
-where it was. metrics.json has the figures, held_out.npz the predictions: train.py calibrates on
-them and puts the figures into the card."""
+What stands after -- goes to train.py, for every source alike; a folder given there as
+--neither SOURCE=DIR or --train-only SOURCE=DIR is left out with its source. A call that was
+interrupted goes on where it was. metrics.json has the figures, held_out.npz the predictions:
+train.py calibrates on them and puts the figures into the card."""
 
 _AUDIT_EPILOG = """\
 example:
@@ -150,7 +151,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", required=True, metavar="DIR", help="one run per source goes here"
     )
     left_out.add_argument(
-        "--sources", nargs="+", metavar="SOURCE", help="leave out only these (default: each)"
+        "--sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="leave out only these (default: each); A+B leaves out two at once, A+B/CLASS also a "
+        "class of another source that shares images with it",
     )
 
     words = list(sys.argv[1:] if argv is None else argv)
