@@ -122,6 +122,15 @@ def _left_out_text(block: dict[str, Any]) -> str:
             " No single answer shows that a hospital is new to the model. Twenty of its images, "
             f"taken together, show a distribution shift: noticed in {shares} of 200 draws."
         )
+    for source, part in (block.get("neither") or {}).items():
+        called, answered = (
+            ", ".join(f"{name} {share:.0%}" for name, share in part[key].items())
+            for key in ("called", "answered")
+        )
+        text += (
+            f" {source} has {part['n']} images besides that no class is right for. The most "
+            f'probable class of these: {called}; after "not sure" the answer is {answered}.'
+        )
     return text
 
 
