@@ -123,7 +123,7 @@ def train_counts(data: Iterable[str]) -> dict[str, dict[str, int]]:
 
 def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str]) -> None:
     """Refuse a release that another call made: it may have seen the source, or other data."""
-    run = release.read_json(folder / release.PROVENANCE)
+    run = release.read_facts(folder / release.PROVENANCE)
     said = shlex.split(run.get("command") or "")
     if said[-1:] == ["--resume"]:
         said.pop()
@@ -204,7 +204,7 @@ def neither_of(folder: Path, fold: LeftOut, options: Sequence[str]) -> dict[str,
 
 def _recipe(folder: Path) -> str:
     """How a release was trained, in a few words."""
-    run = renamed(release.read_json(folder / release.PROVENANCE))
+    run = renamed(release.read_facts(folder / release.PROVENANCE))
     settings = run["settings"]
     words = [f"{settings['augment']} augmentation", f"{settings['size']} px"]
     if settings.get("background_swap"):
