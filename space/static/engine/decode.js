@@ -1,0 +1,1 @@
+export const decode = async () => { throw new Error("not yet"); };
