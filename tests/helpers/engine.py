@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.server
 import threading
+import types
 
 import numpy as np
 
@@ -106,7 +107,11 @@ def served(folder):
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {".js": "text/javascript", ".wasm": "application/wasm", "": "text/html"}
+    """Types that do not depend on the system, and no log."""
+
+    extensions_map = types.MappingProxyType(
+        {".js": "text/javascript", ".wasm": "application/wasm", "": "text/html"}
+    )
 
     def log_message(self, *_):
         pass
