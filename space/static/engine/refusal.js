@@ -12,3 +12,4 @@ export class Refusal extends Error {
 }
 
 export const DAMAGED = "the image is damaged or cut short";
+export const UNKNOWN = "the image is of a kind that this page cannot read; save it as PNG or JPEG";

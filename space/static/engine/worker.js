@@ -4,7 +4,7 @@
 // In:  { id, do: "open", base } · { id, do: "predict", name, bytes } ·
 //      { id, do: "predictPixels", width, height, luminance } · { id, do: "shift", features }
 // Out: { id, ok: true, answer } or { id, ok: false, sentence: { key, args } }
-const UNKNOWN = "the image cannot be read by this page; save it as PNG or JPEG";
+const UNKNOWN = "the image is of a kind that this page cannot read; save it as PNG or JPEG";
 
 let classifier, decode;
 const work = {
