@@ -1,0 +1,27 @@
+// From the bytes of a file to grey levels; as aihealth/images.py.
+import { greyOf } from "./grey.js";
+import { isJpeg, readJpeg } from "./jpeg.js";
+import { MAX_BYTES } from "./limits.js";
+import { isBmp, isGif, isWebp, readBmp, readGif, readWebp } from "./others.js";
+import { isPng, readPng } from "./png.js";
+import { Refusal } from "./refusal.js";
+import { sentenceOf } from "./signatures.js";
+import { isTiff, readTiff } from "./tiff.js";
+
+const SEVERAL_FRAMES = "The file has several frames; only the first was used.";
+const READERS = [[isPng, readPng], [isJpeg, readJpeg], [isTiff, readTiff], [isWebp, readWebp],
+  [isGif, readGif], [isBmp, readBmp]];
+
+/**
+ * What a file shows: { picture, warnings, stored }. `stored` are the values before the window, for
+ * a DICOM file whose window the viewer may change, else null.
+ */
+export const decode = async (bytes) => {
+  if (!bytes.length) throw new Refusal("the file is empty");
+  if (bytes.length > MAX_BYTES)
+    throw new Refusal("the file has more than {limit}", { limit: `${MAX_BYTES / 2 ** 20} MB` });
+  const read = await READERS.find(([is]) => is(bytes))?.[1](bytes);
+  if (!read) throw new Refusal(sentenceOf(bytes));
+  return { picture: greyOf(read), warnings: read.several ? [{ key: SEVERAL_FRAMES, args: {} }] : [],
+    stored: null };
+};

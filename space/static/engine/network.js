@@ -1,0 +1,39 @@
+// The network itself: the release's LiteRT file, run by LiteRT's WebAssembly on one thread.
+import { Refusal } from "./refusal.js";
+
+export const NO_WEBASSEMBLY =
+  "this browser cannot run the model (WebAssembly with SIMD is missing or forbidden); use a newer one";
+
+/** Open a model of one input and named outputs. `model` is a Uint8Array, `base` the page's folder. */
+export const openNetwork = async (model, base) => {
+  const core = `${base}vendor/@litertjs/core/`;
+  // Without this it asks for a graphics card that it then does not use.
+  Object.defineProperty(self.navigator, "gpu", { value: undefined, configurable: true });
+  const { loadLiteRt, loadAndCompile, Tensor } = await import(`${core}dist/index.js`);
+  const silent = () => {}; // It greets on the console.
+  self.Module = { locateFile: (name) => `${core}wasm/${name}`, print: silent, printErr: silent };
+  try {
+    await loadLiteRt(`${core}wasm/`);
+  } catch (error) {
+    throw typeof WebAssembly === "object" && error instanceof TypeError
+      ? error : new Refusal(NO_WEBASSEMBLY);
+  }
+  const network = await loadAndCompile(model, { accelerator: "wasm" });
+  const shapes = (details) => Object.fromEntries(details.map((d) => [d.name, [...d.shape]]));
+  const inputs = shapes(network.getInputDetails());
+  return {
+    inputs,
+    outputs: shapes(network.getOutputDetails()),
+    /** The outputs for grey levels (Uint8Array), each a Float32Array of the network's own. */
+    async run(levels) {
+      const input = new Tensor(levels, inputs.image);
+      const results = await network.run({ image: input });
+      input.delete();
+      return Object.fromEntries(Object.entries(results).map(([name, tensor]) => {
+        const values = tensor.toTypedArray();
+        tensor.delete();
+        return [name, values];
+      }));
+    },
+  };
+};

@@ -1,0 +1,37 @@
+// Decoding and answering, apart from the page so that it never freezes. A classic worker: LiteRT
+// and the decoders are scripts, not modules.
+//
+// In:  { id, do: "open", base } · { id, do: "predict", name, bytes } ·
+//      { id, do: "predictPixels", width, height, luminance } · { id, do: "shift", features }
+// Out: { id, ok: true, answer } or { id, ok: false, sentence: { key, args } }
+const UNKNOWN = "the image is of a kind that this page cannot read; save it as PNG or JPEG";
+
+let classifier, decode;
+const work = {
+  async open({ base }) {
+    const engine = await import("./classifier.js");
+    ({ decode } = await import("./decode.js"));
+    classifier = await engine.openClassifier(base);
+    return classifier.config;
+  },
+  async predict({ bytes }) {
+    const { picture, warnings, stored } = await decode(new Uint8Array(bytes));
+    return { ...(await classifier.answer(picture, warnings)), stored };
+  },
+  predictPixels: ({ width, height, luminance }) =>
+    classifier.answer({ width, height, data: luminance }),
+  shift: ({ features }) => classifier.shift(features),
+};
+
+let last = Promise.resolve();
+self.onmessage = ({ data }) => {
+  last = last.then(async () => {
+    try {
+      const answer = await work[data.do](data);
+      self.postMessage({ id: data.id, ok: true, answer });
+    } catch (error) {
+      const { key = UNKNOWN, args = {} } = error;
+      self.postMessage({ id: data.id, ok: false, sentence: { key, args } });
+    }
+  });
+};
