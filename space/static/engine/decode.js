@@ -1,4 +1,6 @@
 // From the bytes of a file to grey levels; as aihealth/images.py.
+import { readDicom } from "./dicom.js";
+import { isDicom } from "./dicom_file.js";
 import { greyOf } from "./grey.js";
 import { isJpeg, readJpeg } from "./jpeg.js";
 import { MAX_BYTES } from "./limits.js";
@@ -20,8 +22,12 @@ export const decode = async (bytes) => {
   if (!bytes.length) throw new Refusal("the file is empty");
   if (bytes.length > MAX_BYTES)
     throw new Refusal("the file has more than {limit}", { limit: `${MAX_BYTES / 2 ** 20} MB` });
+  if (isDicom(bytes)) {
+    const { picture, warnings, values } = await readDicom(bytes);
+    return { picture, warnings, values };
+  }
   const read = await READERS.find(([is]) => is(bytes))?.[1](bytes);
   if (!read) throw new Refusal(sentenceOf(bytes));
   return { picture: greyOf(read), warnings: read.several ? [{ key: SEVERAL_FRAMES, args: {} }] : [],
-    stored: null };
+    values: null };
 };

@@ -1,0 +1,1 @@
+export const decodeDeepJpeg = () => { throw new Error("not yet"); };
