@@ -1,6 +1,6 @@
 // The first frame of a DICOM file: how its values lie, and these decoded; as
 // aihealth/dicom_layout.py and dicom_frame.py.
-import { viewOf } from "./bytes.js";
+import { latin1, viewOf } from "./bytes.js";
 import { codestreamOf, RLE } from "./dicom_file.js";
 import { has, text, whole, words } from "./dicom_tags.js";
 import { checkMemory } from "./limits.js";
@@ -227,9 +227,10 @@ const codedFrame = async (frame, kind, stream, { signed, samples, photometric })
     : isSigned ? Int8Array : Uint8Array)(bytes.buffer, 0, bytes.length >> (wide ? 1 : 0));
   if (["50", "51"].includes(kind)) {
     if (bits > 8) return numbers(bytesOf(decodeDeepJpeg(frame)), true, signed);
-    const { bytes, whole } = await decodeJpeg(frame);
+    const { bytes, whole } = await decodeJpeg(samples === 3 ? asItIs(frame) : frame);
     if (!whole) throw new Refusal(BAD_FRAME);
-    return numbers(bytes, false, signed && samples === 1);
+    if (samples === 3) return photometric.startsWith("YBR_FULL") ? ofYbr(bytes) : bytes;
+    return numbers(bytes, false, signed);
   }
   if (["57", "70"].includes(kind)) {
     const { Decoder } = (await module("jpeg-lossless-decoder-js/release/lossless.js"));
@@ -238,9 +239,9 @@ const codedFrame = async (frame, kind, stream, { signed, samples, photometric })
     return numbers(bytesOf(out), bits > 8, signed && samples === 1);
   }
   const [path, global, name] = ["80", "81"].includes(kind)
-    ? ["@cornerstonejs/codec-charls/dist/charlswasm_decode.js", "charlswasm_decode", "JpegLSDecoder"]
+    ? ["@cornerstonejs/codec-charls/dist/charlswasm_decode.js", "CharLSWASM", "JpegLSDecoder"]
     : ["90", "91", "92", "93", "201", "202", "203"].includes(kind)
-      ? ["@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.js", "openjpegwasm_decode", "J2KDecoder"]
+      ? ["@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.js", "OpenJPEGWASM", "J2KDecoder"]
       : [];
   if (!path) throw unreadable(JPEG + kind);
   const read = await decodeWith(path, global, name, frame);
@@ -252,6 +253,14 @@ const codedFrame = async (frame, kind, stream, { signed, samples, photometric })
   for (let i = 0; i < out.length; i++)
     out[i] = signed ? (values[i] << spare) >> spare : (values[i] << spare) >>> spare;
   return out;
+};
+
+/** A JPEG of colours whose decoder leaves them as they are, unless its own marker says what they are. */
+const asItIs = (frame) => {
+  const [head, start] = [latin1(frame.subarray(0, 1024)), frame[3] === 0xe0 ? 4 + viewOf(frame).getUint16(4) : 2];
+  if (/\xff\xee\0[\x0e-\xff]Adobe/.test(head)) return frame;
+  const marker = [0xff, 0xd8, 0xff, 0xee, 0, 14, ...new TextEncoder().encode("Adobe"), 0, 100, 0, 0, 0, 0, 0];
+  return joined([Uint8Array.from(marker), frame.subarray(start)]);
 };
 
 const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
