@@ -25,8 +25,8 @@ const UNSIGNED = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array };
 const SIGNED = { 1: Int8Array, 2: Int16Array, 4: Int32Array };
 
 /**
- * Decode the first frame: { picture, warnings, values }, values those of the device before the
- * window (a function of a place), null in colour.
+ * Decode the first frame: { picture, warnings, valueAt }, which gives the device's value
+ * before the window at a place; null in colour.
  */
 export const readDicom = async (bytes) => {
   const file = await readFile(bytes);
@@ -39,10 +39,10 @@ export const readDicom = async (bytes) => {
     const { data, channels } = await decodeFrame(file, layout);
     if (layout.frames > 1) warnings.push({ key: FRAMES, args: { count: layout.frames } });
     if (isLateralFile(file.header)) warnings.push({ key: SIDEWAYS, args: {} });
-    const { grey, values } = channels === 1 && layout.isGrey
+    const { grey, valueAt } = channels === 1 && layout.isGrey
       ? greyOf(data, layout, file.header, warnings)
-      : { grey: channels === 1 ? stretch(data, endsOf(data, width)) : ofColours(data), values: null };
-    return { picture: { width, height, data: grey }, warnings, values };
+      : { grey: channels === 1 ? stretch(data, endsOf(data, width)) : ofColours(data), valueAt: null };
+    return { picture: { width, height, data: grey }, warnings, valueAt };
   } catch (error) {
     throw error instanceof Refusal ? error : new Refusal(BAD_FRAME);
   }
@@ -85,7 +85,7 @@ const greyOf = (stored, layout, header, warnings) => {
     if (padding?.[i]) grey[i] = 0;
   }
   const { change } = modality(header, meant.constructor.name.startsWith("Int"));
-  return { grey, values: (place) => change(meant[place]) };
+  return { grey, valueAt: (place) => change(meant[place]) };
 };
 
 /** The numbers that stored bits mean, where High Bit, Bits Stored and the sign leave doubt. */
