@@ -162,7 +162,7 @@ def main() -> None:
             "routes": looks.routes(),
             "middleware": [
                 Middleware(front.Front, uploads=front.Uploads(UPLOADS)),
-                Middleware(adapter.ScriptFirst, address="page/language.js"),
+                Middleware(adapter.HeadFirst, head=looks.first()),
             ],
         },
         i18n=page.i18n_texts,
