@@ -120,7 +120,9 @@ def parse_arguments() -> Settings:
         "average.npz, a release folder, or a model repo such as ORG/NAME@v1.0.0 (default: "
         "random); given several times, their mean")
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
-    add("--leave-out", metavar="SOURCE", help="train without this source and measure on all of it")
+    add("--leave-out", metavar="SOURCE",
+        help="train without this source and measure on all of it; A+B leaves out two, A+B/CLASS "
+        "also a class of another one that shares images with it")
     add("--held-out-predictions", metavar="held_out.npz",
         help="of `python -m aihealth leave-one-source-out`: calibrate on them too, and show them "
         "in the card")
@@ -138,10 +140,10 @@ def parse_arguments() -> Settings:
         help="release, or .weights.h5, of the localiser that finds the lungs (one is aihealth/"
         "modeling/localiser.weights.h5): the network sees their frame only, and "
         "--size is the frame's (default: the whole image)")
-    add("--train-only", action="append", metavar="DIR",
+    add("--train-only", action="append", metavar="[SOURCE=]DIR",
         help="folder with folders of some of the classes, to train on and not to measure with; it "
-        "is one more source; repeatable")
-    add("--neither", action="append", metavar="DIR",
+        "is one more source, or of one that there is; repeatable")
+    add("--neither", action="append", metavar="[SOURCE=]DIR",
         help="folder of images that no class is right for, such as other diseases: training asks "
         "for doubt there, and for radiographs that are negative or turned; repeatable")
     add("--seed", type=int, help="of everything random; the same seed, the same weights "

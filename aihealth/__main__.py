@@ -55,9 +55,18 @@ example:
   python train.py --data data/prepared --out runs/mine \\
       --held-out-predictions runs/loso/held_out.npz
 
-What stands after -- goes to train.py, for every source alike. A call that was interrupted goes on
-where it was. metrics.json has the figures, held_out.npz the predictions: train.py calibrates on
-them and puts the figures into the card."""
+What stands after -- goes to train.py, for every source alike; a folder given there as
+--neither SOURCE=DIR or --train-only SOURCE=DIR is left out with its source. A call that was
+interrupted goes on where it was. metrics.json has the figures, held_out.npz the predictions:
+train.py calibrates on them and puts the figures into the card."""
+
+_PAGE_EPILOG = """\
+example:
+  python -m aihealth page --out site
+  python -m http.server --directory site
+
+The folder runs the model in the browser and can lie on any web server. Writing it takes packages
+from npm, which are checked against the digests in space/static/packages.json."""
 
 _AUDIT_EPILOG = """\
 example:
@@ -132,6 +141,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             option, action="append", default=[], metavar=value, help=f"{what}; repeatable"
         )
 
+    page = _command(commands, "page", "write the page that never uploads", _PAGE_EPILOG)
+    page.set_defaults(run=_page)
+    page.add_argument("--out", required=True, metavar="DIR", help="where the page goes")
+
     left_out = _parser(
         commands,
         "leave-one-source-out",
@@ -150,7 +163,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", required=True, metavar="DIR", help="one run per source goes here"
     )
     left_out.add_argument(
-        "--sources", nargs="+", metavar="SOURCE", help="leave out only these (default: each)"
+        "--sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="leave out only these (default: each); A+B leaves out two at once, A+B/CLASS also a "
+        "class of another source that shares images with it",
     )
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -268,6 +285,13 @@ def _audit(args: argparse.Namespace) -> None:
     report = audit(_model(args), args.data, split=args.split, revision=args.revision, out=args.out)
     print(render(report))
     print(f"wrote {Path(args.out) / 'audit.json'}")
+
+
+def _page(args: argparse.Namespace) -> None:
+    from aihealth.publishing.static_page import write_page
+
+    folder = write_page(_model(args), args.out, revision=args.revision)
+    print(f"wrote {folder}; python -m http.server --directory {folder} shows it")
 
 
 def _leave_out(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from aihealth import schema
+from aihealth import schema, schema_facts
 from aihealth.errors import CHECKOUT, UserError, first_line
 from aihealth.schema import FORMAT
 
@@ -98,7 +98,7 @@ class ReleaseConfig:
         path = Path(folder) / CONFIG
         refuse_pointers(path.parent)
         data = read_json(path, missing=f"{folder} is not a release: it has no {CONFIG}")
-        schema.check(str(path), data)
+        schema.check(str(path), data, schema.CONFIG)
         known = {field.name for field in dataclasses.fields(cls)}
         try:
             return cls(**{key: value for key, value in data.items() if key in known})
@@ -191,6 +191,32 @@ def read_json(path: str | Path, missing: str | None = None) -> dict[str, Any]:
 
 
 _MAX_JSON = 64 * 2**20
+_SCHEMAS = {
+    METRICS: schema_facts.METRICS,
+    PROVENANCE: schema_facts.PROVENANCE,
+    AUDIT: schema_facts.AUDIT,
+    CHANGELOG: schema_facts.CHANGELOG,
+}
+
+
+def read_facts(path: str | Path) -> dict[str, Any]:
+    """Read what a release says of itself beside `aihealth.json`.
+
+    Args:
+        path: of a `metrics.json`, `provenance.json`, `audit.json` or `changelog.json`.
+
+    Returns:
+        What it says; {} where there is no such file.
+
+    Raises:
+        UserError: it is not valid JSON, or says what it may not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return {}
+    data = read_json(path)
+    schema.check(str(path), data, _SCHEMAS[path.name])
+    return data
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -13,7 +13,6 @@ import overlay
 import places
 import render
 import texts
-from reliability import Reliability
 from startup import Served, short_revision
 
 from aihealth import Prediction
@@ -40,9 +39,6 @@ class Answers:
                 for each thread that uses it, and Gradio has forty: these few bound the memory.
         """
         self._served = served
-        self._reliability = (
-            Reliability.of(served.classifier.folder) if served.classifier else Reliability()
-        )
         self._places = places.Places()
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="classify")
 
@@ -95,7 +91,7 @@ class Answers:
             return {"html": html, "image": None, "label": None, "refused": True}
         config = self._served.classifier.config
         return {
-            "html": render.answer(prediction, config, self._reliability, language),
+            "html": render.answer(prediction, config, self._served.reliability, language),
             "image": render.picture(
                 prediction,
                 language,

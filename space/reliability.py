@@ -6,7 +6,7 @@ from typing import Any
 
 from texts import class_name, percent, say
 
-from aihealth.release import METRICS, read_json
+from aihealth.release import METRICS, read_facts
 
 UNSEEN = ("leave_one_source_out", "left_out")  # names of the block, the older one last
 
@@ -25,10 +25,12 @@ class Reliability:
 
     @classmethod
     def of(cls, folder: Path) -> "Reliability":
-        """Read a release; one without figures has none."""
-        if not (folder / METRICS).is_file():
-            return cls()
-        metrics = read_json(folder / METRICS, missing="")
+        """Read a release; one without figures has none.
+
+        Raises:
+            UserError: its figures are damaged.
+        """
+        metrics = read_facts(folder / METRICS)
         unknown = next((metrics[name] for name in UNSEEN if name in metrics), None)
         return cls(_measured(metrics.get("test")), _measured(unknown))
 
@@ -96,7 +98,7 @@ def figures(block: dict[str, Any], name: str, language: str) -> str:
 
 
 def _measured(block: Any) -> dict[str, Any] | None:
-    return block if isinstance(block, dict) and block.get("accuracy") is not None else None
+    return block if block and block["accuracy"] is not None else None
 
 
 def _of_100(share: float) -> int:

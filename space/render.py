@@ -113,7 +113,7 @@ def trust(served: Served, language: str) -> str:
     if classifier is None:
         return _fill("problem.html", language, problem=served.problem)
     config = classifier.config
-    reliability = Reliability.of(classifier.folder)
+    reliability = served.reliability
     return _fill(
         "trust.html",
         language,

@@ -12,6 +12,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
 )
+from reliability import Reliability
 
 from aihealth import Classifier, hub, release
 from aihealth.errors import UserError
@@ -43,12 +44,14 @@ class Served:
         origin: "hub", "cache" (the Hub was not reachable), "shipped" (nor was the cache of any
             help), or "folder".
         problem: the sentence that goes with "cache", "shipped", or no classifier.
+        reliability: how often it is right, as far as its release says.
     """
 
     classifier: Classifier | None
     name: str
     origin: str
     problem: str | None = None
+    reliability: Reliability = dataclasses.field(default_factory=Reliability)
 
 
 def wanted(environ: dict[str, str], readme: Path = HERE / "README.md") -> Wanted | None:
@@ -139,13 +142,14 @@ def _open(
         classifier = Classifier.from_pretrained(
             model, revision=revision, local_files_only=local_files_only
         )
+        figures = Reliability.of(classifier.folder)
     except UserError as error:
         if origin == "hub" and is_unreachable(error):
             raise
         return Served(None, name, origin, problem or str(error))
     except Exception as error:  # A damaged file of a release raises many kinds.
         return Served(None, name, origin, f"the release of {name} is damaged: {error}")
-    return Served(classifier, name, origin, problem)
+    return Served(classifier, name, origin, problem, figures)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -167,7 +167,7 @@ def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
     )
     succeed(python("-m", "data_prep", "prepare", images, "--out", data), os.environ)
     command = python(
-        *("train.py", "--data", data, "--out", out, "--size", 48, "--epochs", 3),
+        *("train.py", "--data", data, "--out", out, "--size", 32, "--epochs", 3, "--steps", 5),
         *("--augment", "light", "--batch-size", 16),
     )
     seconds = [succeed(command, os.environ)]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aihealth import Classifier, UserError, release, schema
+from aihealth.data import provenance
 from tests.helpers.space_app import RELEASE
 
 
@@ -118,6 +119,86 @@ def test_no_pickle_is_read(copy):
     np.savez(copy / release.OOD, **(arrays(copy) | {"scales": np.array([{"a": 1}], object)}))
     with pytest.raises(UserError, match="damaged"):
         Classifier(copy)
+
+
+# === What stands beside aihealth.json ===
+
+
+def change(path, field, value):
+    """Set a field, "a.b.c", of a copy of the shipped release's file; or remove it (`del`)."""
+    content = inside = json.loads((RELEASE / path.name).read_text())
+    *above, last = field.split(".")
+    for name in above:
+        inside = inside[name]
+    if value is del_:
+        del inside[last]
+    else:
+        inside[last] = value
+    path.write_text(json.dumps(content))
+
+
+def del_():
+    """Stands for a field that is missing."""
+
+
+@pytest.mark.parametrize("name", [release.METRICS, release.AUDIT, release.PROVENANCE])
+def test_what_the_shipped_release_says_of_itself_is_valid(name):
+    assert release.read_facts(RELEASE / name)
+
+
+def test_a_release_need_not_say_anything(tmp_path):
+    assert release.read_facts(tmp_path / release.METRICS) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "values"),
+    [
+        (release.METRICS, "test", [1, [], "good", {}]),
+        (release.METRICS, "test.n", [-1, 1.5, "9", True, None, del_]),
+        (release.METRICS, "test.accuracy", [1.2, -0.1, math.nan, math.inf, "0.9", del_]),
+        (release.METRICS, "test.recall.Covid", [2, "<b>", []]),
+        (release.METRICS, "test.per_class.Covid.n", [None, "9", -1, del_]),
+        (release.METRICS, "test.intervals.accuracy", [[0.1], [0.1, math.nan], 0.1, ["0", "1"]]),
+        (release.METRICS, "test.per_source.nih.n", [None, del_]),
+        (release.METRICS, "left_out.temperatures.nih", [None, math.nan, -1]),
+        (release.METRICS, "left_out.answered.abstained", ["all", 9]),
+        (release.METRICS, "left_out.answered.confusion",
+         [{"classes": ["A"], "counts": [[1, 2]]}, {"classes": ["A"], "counts": [[-1]]},
+          {"classes": ["../a"], "counts": [[1]]}, {"classes": ["A"]}, {}, [], None]),
+        (release.METRICS, "calibration.temperature", ["1", math.nan]),
+        (release.METRICS, "calibration.per_source.nih", [1, None]),
+        (release.AUDIT, "dataset", [None, "a\nb", del_]),
+        (release.AUDIT, "classes_from.whole_image", [None, 1, {}, del_]),
+        (release.AUDIT, "processed.noise.rejected", ["much", del_]),
+        (release.PROVENANCE, "command", ["python 'train.py", 1, "a\nb"]),
+        (release.PROVENANCE, "seconds", ["9", math.nan, -1]),
+        (release.PROVENANCE, "data", [None, {}, ["release"]]),
+        (release.PROVENANCE, "settings.augment", [{"a": 1}, "a\nb"]),
+        (release.PROVENANCE, "earlier_runs", [None, 1, [1], [{"continued_from": [0]}]]),
+        (release.PROVENANCE, "continued_from", [[99], [-1], "release", {"epochs": {}}]),
+    ],
+)  # fmt: skip
+def test_a_figure_that_is_wrong_is_named(tmp_path, name, field, values):
+    for value in values:
+        change(tmp_path / name, field, value)
+        last = field.rpartition(".")[2]
+        with pytest.raises(UserError, match=f"{name} is not valid: .*{last}"):
+            release.read_facts(tmp_path / name)
+
+
+def test_runs_in_each_other_without_end(tmp_path):
+    deep = {}
+    for _ in range(100):
+        deep = {"continued_from": deep}
+    (tmp_path / release.PROVENANCE).write_text(json.dumps(deep))
+    with pytest.raises(UserError, match="more than 50 runs in each other"):
+        release.read_facts(tmp_path / release.PROVENANCE)
+
+
+def test_runs_that_share_their_parents_are_followed_once_each():
+    runs = [{"epochs": 0}, *({"epochs": n, "continued_from": [n - 1, n - 1]} for n in range(1, 60))]
+    told, _ = provenance.flatten([{"earlier_runs": runs, "continued_from": [59]}])
+    assert len(told) == 61
 
 
 def test_nothing_half_written_stays_when_what_writes_fails(tmp_path):

@@ -108,7 +108,7 @@ def find_images(
     account = Account()
     names: list[str] = []  # of folders and findings
     for root in roots:
-        name, folder = _split_root(root)
+        name, folder = split_root(root)
         tree = _Tree(folder, classes)
         names += tree.names
         if tree.found:
@@ -165,7 +165,12 @@ def source_name(text: str) -> str:
     return name
 
 
-def _split_root(root: str) -> tuple[str | None, Path]:
+def split_root(root: str) -> tuple[str | None, Path]:
+    """Name and folder of DIR or NAME=DIR; None for a folder without a name.
+
+    Raises:
+        UserError: there is no such folder, or the name is none for a source.
+    """
     name, equals, folder = root.partition("=")
     if not equals or os.path.isdir(root):
         name, folder = "", root

@@ -11,7 +11,7 @@ from aihealth.errors import UserError
 from aihealth.files import suffix_is_image
 
 
-def folder_pixels(folders: Sequence[str], size: int) -> np.ndarray:
+def folder_pixels(folders: Sequence[str | Path], size: int) -> np.ndarray:
     """All images in folders, at any depth, as `images.prepare` gives them.
 
     Returns:
@@ -33,8 +33,8 @@ def folder_pixels(folders: Sequence[str], size: int) -> np.ndarray:
     return np.stack(found) if found else np.empty((0, size, size), np.uint8)
 
 
-def class_folders(root: str, classes: Sequence[str], size: int) -> Images:
-    """The images in folders of some of the classes; the root's name is their source.
+def class_folders(root: Path, source: str | None, classes: Sequence[str], size: int) -> Images:
+    """The images in folders of some of the classes; their source by default has the root's name.
 
     Raises:
         UserError: there is no such folder, or as for `folder_pixels`.
@@ -42,13 +42,13 @@ def class_folders(root: str, classes: Sequence[str], size: int) -> Images:
     folders = [folder for name in classes if (folder := Path(root, name)).is_dir()]
     if not folders:
         raise UserError(f"{root} has no folder {' or '.join(classes)}")
-    pixels = [folder_pixels([str(folder)], size) for folder in folders]
+    pixels = [folder_pixels([folder], size) for folder in folders]
     labels = [classes.index(folder.name) for folder in folders]
     count = sum(map(len, pixels))
     return Images(
         np.concatenate(pixels),
         np.repeat(labels, list(map(len, pixels))),
         list(classes),
-        np.full(count, Path(root).resolve().name),
+        np.full(count, source or root.resolve().name),
         np.array([f"{root}/{index}" for index in range(count)]),
     )

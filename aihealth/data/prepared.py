@@ -18,6 +18,7 @@ import numpy as np
 from aihealth import images
 from aihealth.data import across
 from aihealth.data.duplicates import THUMBNAIL, thumbnail
+from aihealth.data.left_out import LeftOut
 from aihealth.data.manifest import DRAWN_TEXT
 from aihealth.data.opening import SPLITS, open_splits
 from aihealth.data.parallel import in_order
@@ -48,6 +49,10 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def names(self) -> np.ndarray:
+        """`(n,)` names of the classes."""
+        return np.array(self.classes)[self.labels]
 
     def strata(self) -> np.ndarray:
         """`(n,)` integers that number the pairs of class and source."""
@@ -92,7 +97,7 @@ def load(
         roots: folders or dataset repo ids ("org/name" or "org/name@revision").
         size: side of the square that the images are brought to, pixels.
         train_size: side of the training images, if another.
-        leave_out: a source to take out of all splits.
+        leave_out: what to take out of all splits, as `LeftOut.parse` reads it.
 
     Returns:
         Images of "train", "validation" and "test", and of "left_out" where a source was and all
@@ -165,24 +170,22 @@ def _tied(
 
 
 def _leave_out(
-    splits: dict[str, Images], source: str, keep: dict[str, np.ndarray]
+    splits: dict[str, Images], text: str, keep: dict[str, np.ndarray]
 ) -> dict[str, Images]:
-    known = sorted({name for part in splits.values() for name in part.sources})
-    if source not in known:
-        raise UserError(f"--leave-out {source}: the data's sources are {', '.join(known)}")
-    if known == [source]:
-        raise UserError(f"--leave-out {source}: there is no other source to train on")
-    left = [part.subset(part.sources == source) for part in splits.values()]
-    groups = np.concatenate([part.groups for part in left])
+    known = {str(name) for part in splits.values() for name in part.sources}
+    fold = LeftOut.parse(text, known, splits["train"].classes)
+    if known == set(fold.sources):
+        raise UserError(f"--leave-out {text}: there is no other source to train on")
+    hidden = {split: fold.covers(part.sources, part.names()) for split, part in splits.items()}
+    groups = np.concatenate([part.groups[hidden[split]] for split, part in splits.items()])
     # A patient of two hospitals, or a near-duplicate, would show what is left out.
     kept = {
-        split: part.subset(
-            (part.sources != source) & ~np.isin(part.groups, groups) & keep.get(split, True)
-        )
+        split: part.subset(~hidden[split] & ~np.isin(part.groups, groups) & keep.get(split, True))
         for split, part in splits.items()
     }
     if len(set(kept["train"].labels)) < len(kept["train"].classes):
-        raise UserError(f"--leave-out {source}: a class has no images without it")
+        raise UserError(f"--leave-out {text}: a class has no images without it")
+    left = [part.subset(fold.measured(part.sources)) for part in splits.values()]
     one_size = len({part.pixels.shape[1] for part in left}) == 1
     return kept | ({"left_out": join(left)} if one_size else {})
 

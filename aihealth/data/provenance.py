@@ -25,7 +25,7 @@ def release_beside(weights: str | Path) -> Path:
 def provenance_of(weights: str | Path) -> dict[str, Any] | None:
     """What the run that some weights come from says of itself; None where they lie alone."""
     path = release_beside(weights) / release.PROVENANCE
-    return release.read_json(path) if path.is_file() else None
+    return release.read_facts(path) or None
 
 
 def check_left_out(weights: Iterable[str | Path], source: str) -> None:
@@ -55,8 +55,11 @@ def flatten(provenances: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]]
         this list; and the places of the given ones.
     """
     runs: list[dict[str, Any]] = []
+    done: dict[int, int] = {}  # many may go on from one: each is followed once
 
     def add(run: dict[str, Any], known: list[dict[str, Any]]) -> int:
+        if id(run) in done:
+            return done[id(run)]
         known = run.get(EARLIER, known)
         parents = run.get(PARENTS) or []
         parents = [parents] if isinstance(parents, dict) else parents
@@ -65,7 +68,8 @@ def flatten(provenances: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]]
         entry[PARENTS] = places
         if entry not in runs:
             runs.append(entry)
-        return runs.index(entry)
+        done[id(run)] = runs.index(entry)
+        return done[id(run)]
 
     return runs, [add(provenance, []) for provenance in provenances]
 

@@ -113,7 +113,13 @@ class Seen:
         except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged files.
             raise UserError(f"{path} is damaged; download the release again") from error
         shapes = found.mean.shape, found.codes.shape[1:], found.groups.shape[1:]
-        if shapes != ((_NUMBERS,), (BITS // 8,), (_GROUP_BYTES,)) or len(found.salt) != 16:
+        kinds = found.mean.dtype.kind, found.codes.dtype, found.groups.dtype
+        if (
+            shapes != ((_NUMBERS,), (BITS // 8,), (_GROUP_BYTES,))
+            or kinds != ("f", np.uint8, np.uint8)
+            or not np.isfinite(found.mean).all()
+            or len(found.salt) != 16
+        ):
             raise UserError(f"{path} is damaged; download the release again")
         return found
 

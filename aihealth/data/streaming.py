@@ -1,12 +1,18 @@
 """Training data that fits neither memory nor disk: sharded Parquet, read as it is needed.
 
-A dataset repo, or a folder of Parquet files with the same columns, is read by `datasets` in
-streaming mode: row groups in random order, through a shuffle buffer, over and over. Memory holds
-the buffer, a few row groups and a bounded sample of each split, however long the dataset is.
+A dataset repo, or a folder of Parquet files with the same columns, is read over and over: row
+groups in random order, through a shuffle buffer. Memory holds the buffer, a few row groups and a
+bounded sample of each split, however long the dataset is.
+
+The order follows from the seed and from how many rows the row groups have. So where a run was is
+two numbers, and one that goes on finds its buffer again without the rows before it; the shuffle of
+`datasets` does not (`state_dict` leaves the buffer out).
 """
 
 import collections
 import contextlib
+import dataclasses
+import functools
 import itertools
 import os
 import sys
@@ -26,6 +32,7 @@ from aihealth.errors import UserError, first_line
 
 COLUMNS = ("image", "label", "source", "group")
 BUFFER = 1000  # encoded images among which the next ones are drawn
+OPEN = 10  # row groups that rows are taken from in turn
 
 
 class Stream:
@@ -40,8 +47,6 @@ class Stream:
         cluster: the processes that share the data. Each reads its own shards where their number
             allows it, otherwise each reads all and takes its share of the images.
         position: where to go on, as `position` was in an earlier run; by default from the start.
-            Some images that waited in the buffer are then left until the next pass, and a few
-            come twice; `datasets` does not keep the buffer.
         buffer: images in the shuffle buffer.
 
     Attributes:
@@ -60,13 +65,10 @@ class Stream:
         position: dict[str, Any] | None = None,
         buffer: int = BUFFER,
     ) -> None:
-        from datasets.distributed import split_dataset_by_node
-
         self.side, self.batch_size, self._weights = side, batch_size, weights
-        self.position = position or {"pass": 0, "dataset": None}
-        self._dataset = split_dataset_by_node(
-            _shuffled(roots, "train", seed, buffer), cluster.index, cluster.processes
-        )
+        self.position = {"pass": 0, "given": 0} | (position or {})
+        self._order = _Order(seed, buffer, cluster)
+        self._groups = _row_groups(roots, "train")[1]
         # `model.fit` takes batches some time after they are read, and in another thread.
         self._ahead: collections.deque[dict[str, Any]] = collections.deque()
         self._reading = threading.Lock()
@@ -92,17 +94,15 @@ class Stream:
         self.position = self._ahead.popleft()
 
     def _examples(self) -> Iterator[dict[str, Any]]:
-        state = self.position["dataset"]
+        given = self.position["given"]
         for number in itertools.count(self.position["pass"]):
-            self._dataset.set_epoch(number)
-            self._dataset.load_state_dict(state)
-            found = 0
-            for found, row in enumerate(self._dataset, 1):  # noqa: B007
-                row["position"] = {"pass": number, "dataset": self._dataset.state_dict()}
-                yield row
-            if not found and state is None:
+            rows = _rows(self._groups, self._order, number, given)
+            last = 0
+            for last, row in enumerate(rows, given + 1):
+                yield row | {"position": {"pass": number, "given": last}}
+            if not last and not given:
                 raise UserError("--stream: a process has no images; use fewer processes")
-            state = None
+            given = 0
 
 
 def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Images]:
@@ -125,9 +125,9 @@ def load(roots: Sequence[str], size: int, hold: int, seed: int) -> dict[str, Ima
         )
     samples = {}
     for split in SPLITS:
-        dataset = _shuffled(roots, split, seed, BUFFER)
-        classes = dataset.features["label"].names
-        found = list(itertools.islice(_decoded(dataset, size), hold))
+        classes, groups = _row_groups(roots, split)
+        rows = _rows(groups, _Order(seed, BUFFER, Cluster()))
+        found = list(itertools.islice(_decoded(rows, size), hold))
         if not found:
             raise UserError(f"--data {', '.join(roots)} has no {split} images that can be read")
         pixels, rows = zip(*found, strict=True)
@@ -182,61 +182,141 @@ def loss_weights(
 # === Reading ===
 
 
-def _shuffled(roots: Sequence[str], split: str, seed: int, buffer: int) -> Any:
-    """The rows of one split in random order, as an `IterableDataset` with `COLUMNS`."""
-    import datasets
+@dataclasses.dataclass(frozen=True)
+class _RowGroup:
+    """Where some rows are.
 
+    Attributes:
+        root: the dataset.
+        file: path or `hf://` address of a Parquet file of it.
+        number: of the row group in the file.
+        rows: how many.
+    """
+
+    root: str
+    file: str
+    number: int
+    rows: int
+
+    def read(self) -> Any:
+        """The rows as an Arrow table.
+
+        `datasets` itself reads Parquet by a scan in Arrow's own threads, which call back into
+        Python for each read and end the process now and then (`Segmentation fault`, pyarrow 26.0.1;
+        see https://github.com/apache/arrow/issues/45214). This thread reads one row group and
+        closes the file.
+        """
+        with _opened(self.root, self.file) as parquet:
+            names = [name for name in COLUMNS if name in parquet.schema_arrow.names]
+            return parquet.read_row_group(self.number, columns=names, use_threads=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """How rows are shuffled, and which of them are for this process."""
+
+    seed: int
+    buffer: int
+    cluster: Cluster
+
+    def keys(self, groups: Sequence[_RowGroup], number: int) -> Iterator[tuple[int, int]]:
+        """Places of row groups and rows in them, from `OPEN` row groups at a time.
+
+        All processes draw alike; each has its own row groups, or takes its turns.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        index, processes = self.cluster.index, self.cluster.processes
+        whole = len(groups) % processes == 0
+        closed = rng.permutation(len(groups)).tolist()
+        if whole:
+            closed = closed[index::processes]
+
+        def opened() -> Iterator[tuple[int, int]]:
+            rows: list[tuple[int, Iterator[int]]] = []
+            while rows or closed:
+                while closed and len(rows) < OPEN:
+                    group = closed.pop()
+                    rows.append((group, iter(range(groups[group].rows))))
+                place = int(rng.random() * len(rows))
+                group, its = rows[place]
+                row = next(its, None)
+                if row is None:
+                    rows.pop(place)
+                else:
+                    yield group, row
+
+        return opened() if whole else itertools.islice(opened(), index, None, processes)
+
+
+def _rows(
+    groups: Sequence[_RowGroup], order: _Order, number: int = 0, given: int = 0
+) -> Iterator[dict[str, Any]]:
+    """One pass over the rows; a column that is missing says the name of the dataset.
+
+    Args:
+        groups: of the split.
+        order: in which they come.
+        number: of the pass.
+        given: so many rows are left out at the start; they are drawn, but not read.
+    """
+    table = functools.lru_cache(OPEN)(lambda group: groups[group].read())
+
+    def read(key: tuple[int, int]) -> dict[str, Any]:
+        group, row = key
+        root = groups[group].root
+        return {"source": root, "group": root} | table(group).slice(row, 1).to_pylist()[0]
+
+    # The buffer holds keys while nothing is given, and rows afterwards.
+    rng = np.random.default_rng([order.seed, number, 1 + order.cluster.index])
+    buffer: list[Any] = []
+
+    def read_buffer() -> None:
+        for place in sorted(range(len(buffer)), key=buffer.__getitem__):  # each row group once
+            buffer[place] = read(buffer[place])
+
+    for key in order.keys(groups, number):
+        item = key if given else read(key)
+        if len(buffer) < order.buffer:
+            buffer.append(item)
+            continue
+        place = int(rng.random() * len(buffer))
+        drawn, buffer[place] = buffer[place], item
+        if not given:
+            yield drawn
+            continue
+        given -= 1
+        if not given:
+            read_buffer()
+    buffer = [buffer[place] for place in rng.permutation(len(buffer))][given:]
+    if given:
+        read_buffer()
+    yield from buffer
+
+
+def _row_groups(roots: Sequence[str], split: str) -> tuple[list[str], list[_RowGroup]]:
+    """Class names, and all row groups of a split."""
     files = [(root, file) for root in roots for file in _files(root, split)]
     footers = list(in_order(_footer, files))
     classes = footers[0][0]
     if any(names != classes for names, _ in footers):
         raise UserError(f"--data {', '.join(roots)} have different classes; prepare them together")
-    # Row groups are drawn one by one: within a file, images are often sorted by class.
-    groups = [
-        (root, file, group)
-        for (root, file), (_, number) in zip(files, footers, strict=True)
-        for group in range(number)
-    ]
-    features = datasets.Features(
-        {
-            "image": datasets.Image(decode=False),
-            "label": datasets.ClassLabel(names=classes),
-            "source": datasets.Value("string"),
-            "group": datasets.Value("string"),
-        }
-    )
-    rows = datasets.IterableDataset.from_generator(_rows, features, {"groups": groups})
-    return rows.shuffle(seed=seed, buffer_size=buffer)
+    groups = [group for _, found in footers for group in found]
+    return classes, groups
 
 
-def _rows(groups: Iterable[tuple[str, str, int]]) -> Iterator[dict[str, Any]]:
-    """The rows of some row groups; a column that is missing says the name of the dataset.
-
-    `datasets` itself reads Parquet by a scan in Arrow's own threads, which call back into Python
-    for each read and end the process now and then (`Segmentation fault`, pyarrow 26.0.1; see
-    https://github.com/apache/arrow/issues/45214). This thread reads one row group and closes the
-    file before it gives a row.
-    """
-    for root, file, group in groups:
-        with _opened(root, file) as parquet:
-            names = [name for name in COLUMNS if name in parquet.schema_arrow.names]
-            table = parquet.read_row_group(group, columns=names, use_threads=False)
-        for row in range(len(table)):
-            yield {"source": root, "group": root} | table.slice(row, 1).to_pylist()[0]
-        del table  # before the next one is read
-
-
-def _footer(item: tuple[str, str]) -> tuple[list[str], int]:
-    """Class names and number of row groups of a file of a dataset."""
+def _footer(item: tuple[str, str]) -> tuple[list[str], list[_RowGroup]]:
+    """Class names and row groups of a file of a dataset."""
     import datasets
 
     root, file = item
     with _opened(root, file) as parquet:
         features = datasets.Features.from_arrow_schema(parquet.schema_arrow)
-        number = parquet.num_row_groups
+        metadata = parquet.metadata
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
-    return features["label"].names, number
+    numbers = range(metadata.num_row_groups)
+    groups = [_RowGroup(root, file, n, metadata.row_group(n).num_rows) for n in numbers]
+    return features["label"].names, groups
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ sets of known hospitals say nothing of this (Zech et al., "Variable generalizati
 deep learning model to detect pneumonia in chest radiographs", PLoS Medicine 2018).
 """
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -17,13 +18,15 @@ import numpy as np
 
 from aihealth import release
 from aihealth.classifier import Classifier
-from aihealth.data import opening, prepared
+from aihealth.data import opening, plain, prepared
+from aihealth.data.left_out import LeftOut, folders_without
 from aihealth.data.parallel import in_order
 from aihealth.data.provenance import renamed, without_folders
 from aihealth.errors import UserError, warn
 from aihealth.evaluation import held_out
 from aihealth.evaluation.evaluate import check_output, probability_matrix
 from aihealth.evaluation.held_out import Predictions
+from aihealth.files import inside
 
 
 def leave_one_source_out(
@@ -33,19 +36,20 @@ def leave_one_source_out(
     sources: Sequence[str] | None = None,
     options: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train without each source and measure on it.
+    """Train without each source, or without several at once, and measure on what was left out.
 
     A fold that has its release already is not trained again, one that was interrupted goes on.
 
     Args:
         data: as for `train.py --data`.
-        out: folder for one run per source, `held_out.npz`, `metrics.json` and figures.
-        sources: which to leave out; all by default.
+        out: folder for one run each, `held_out.npz`, `metrics.json` and figures.
+        sources: what to leave out, as `LeftOut.parse` reads it; each source by default.
         options: more options of `train.py`, the same for each run.
 
     Returns:
         The block that `held_out.measure` makes, with `not_left_out`: the sources that could not
-        be, and why.
+        be, and why; and with `neither`: for each hospital that has a folder of `--neither`, what
+        the model that had seen none of it gives for those images.
 
     Raises:
         UserError: no such data or source, no source that can be left out, or a training that
@@ -53,50 +57,54 @@ def leave_one_source_out(
     """
     check_output(out)
     counts = train_counts(data)
-    known = sorted(counts)
-    unknown = sorted(set(sources or ()) - set(known))
-    if unknown:
-        raise UserError(f"--sources {unknown[0]}: the data's sources are {', '.join(known)}")
-    without = {name: reason for name in sources or known if (reason := why_not(name, counts))}
+    classes = list(next(iter(counts.values())))
+    folds = [LeftOut.parse(text, counts, classes) for text in sources or sorted(counts)]
+    without = {fold.text: reason for fold in folds if (reason := why_not(fold, counts))}
     for name, reason in without.items():
         warn(f"{name} cannot be left out: {reason}")
-    chosen = [name for name in sources or known if name not in without]
-    if not chosen:
+    folds = [fold for fold in folds if fold.text not in without]
+    measured = [source for fold in folds for source in fold.sources]
+    if twice := [source for source in measured if measured.count(source) > 1]:
+        raise UserError(f"--sources: {twice[0]} is left out twice")
+    if not folds:
         raise UserError(
             f"no source can be left out: {next(iter(without.values()))}; add --data of another "
             "hospital"
         )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    parts, changed = [], {}
-    for source in chosen:
-        run = folder / source
+    parts, changed, doubted = [], {}, {}
+    for fold in folds:
+        run = inside(folder, fold.text.replace("/", "-"))
         if (run / release.RELEASE).exists():
-            _check(run / release.RELEASE, data, source, options)
+            _check(run / release.RELEASE, data, fold.text, options)
         else:
-            _train(data, source, run, options)
-        parts.append(predictions_of(run / release.RELEASE, data, source))
+            _train(data, fold.text, run, options)
+        parts.append(predictions_of(run / release.RELEASE, data, fold.text))
+        doubted |= neither_of(run / release.RELEASE, fold, options)
         if (run / held_out.CHANGED).exists():
-            changed[source] = Predictions.load(run / held_out.CHANGED)
+            known = Predictions.load(run / held_out.CHANGED)
+            changed |= dict.fromkeys(fold.sources, known)
     predictions = held_out.with_rules(Predictions.join(parts), changed)
     predictions.save(folder / held_out.PREDICTIONS)
-    block = held_out.measure(predictions) | {"not_left_out": without}
+    block = held_out.measure(predictions) | {"not_left_out": without, "neither": doubted}
     release.write_json(folder / release.METRICS, {held_out.BLOCK: block})
     held_out.draw(predictions, folder / release.FIGURES)
     return block
 
 
-def why_not(source: str, counts: dict[str, dict[str, int]]) -> str | None:
-    """Why a source cannot be left out, None where it can.
+def why_not(fold: LeftOut, counts: dict[str, dict[str, int]]) -> str | None:
+    """Why something cannot be left out, None where it can.
 
     Args:
-        source: its name.
+        fold: what to leave out.
         counts: for every source, how many images of each class there are to train on.
     """
-    if len(counts) == 1:
+    others = {name: own for name, own in counts.items() if name not in fold.sources}
+    if not others:
         return "there is no other source to train on"
-    for label in counts[source]:
-        if not any(own[label] for name, own in counts.items() if name != source):
+    for label in next(iter(others.values())):
+        if not any(own[label] and (name, label) not in fold.shared for name, own in others.items()):
             return f"it alone has images of {label} to train on"
     return None
 
@@ -115,7 +123,7 @@ def train_counts(data: Iterable[str]) -> dict[str, dict[str, int]]:
 
 def _check(folder: Path, data: Sequence[str], source: str, options: Sequence[str]) -> None:
     """Refuse a release that another call made: it may have seen the source, or other data."""
-    run = release.read_json(folder / release.PROVENANCE)
+    run = release.read_facts(folder / release.PROVENANCE)
     said = shlex.split(run.get("command") or "")
     if said[-1:] == ["--resume"]:
         said.pop()
@@ -161,9 +169,42 @@ def predictions_of(folder: Path, data: Sequence[str], source: str) -> Prediction
     )
 
 
+def neither_of(folder: Path, fold: LeftOut, options: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What a release gives for the images of `--neither SOURCE=DIR` of a source it has not seen.
+
+    Returns:
+        For each such source `n`, and per class the share, 0..1, that is `called` it (the most
+        probable class) and the share that is `answered` so.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--neither", action="append", default=[])
+    roots = folders_without(parser.parse_known_args(options)[0].neither, None)
+    found = {}
+    for source in fold.sources:
+        folders = [root for name, root in roots if name == source]
+        if not folders:
+            continue
+        classifier = Classifier(folder, num_threads=1)
+        pixels = plain.folder_pixels(folders, classifier.config.input_size)
+        given = [classifier.predict(image).without_pictures() for image in pixels]
+        called = probability_matrix(given).argmax(1)
+        found[source] = {
+            "n": len(given),
+            "called": {
+                name: round(float(np.mean(called == number)), 4)
+                for number, name in enumerate(classifier.classes)
+            },
+            "answered": {
+                name: round(sum(answer.label == name for answer in given) / len(given), 4)
+                for name in classifier.classes
+            },
+        }
+    return found
+
+
 def _recipe(folder: Path) -> str:
     """How a release was trained, in a few words."""
-    run = renamed(release.read_json(folder / release.PROVENANCE))
+    run = renamed(release.read_facts(folder / release.PROVENANCE))
     settings = run["settings"]
     words = [f"{settings['augment']} augmentation", f"{settings['size']} px"]
     if settings.get("background_swap"):

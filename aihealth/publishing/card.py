@@ -49,8 +49,8 @@ def render(
     """
     folder = Path(folder)
     config = release.ReleaseConfig.load(folder)
-    metrics = _optional_json(folder / release.METRICS)
-    provenance = lineage.renamed(_optional_json(folder / release.PROVENANCE))
+    metrics = release.read_facts(folder / release.METRICS)
+    provenance = lineage.renamed(release.read_facts(folder / release.PROVENANCE))
     repo_id = repo_id or PLACEHOLDER
     return ModelCard.from_template(
         _card_data(config, metrics, provenance, repo_id),
@@ -105,7 +105,7 @@ def _eval_results(
         return []
     figures = [("accuracy", "Accuracy", ("accuracy",))]
     figures += [("accuracy", "Balanced accuracy", ("balanced_accuracy",))]
-    figures += [("recall", f"Sensitivity {name}", ("recall", name)) for name in block["recall"]]
+    figures += [("recall", f"Sensitivity {name}", ("recall", name)) for name in block["per_class"]]
     figures += [("ece", "Expected calibration error", ("ece",))]
     results = []
     for kind, metric, keys in figures:
@@ -143,7 +143,7 @@ def _context(
     urls = project.urls()
     shown, hidden = card_tables.left_out_tables(metrics, config.classes)
     hidden += card_tables.calibration_table(metrics.get("calibration") or {})
-    hidden += card_tables.audit_tables(_optional_json(folder / release.AUDIT))
+    hidden += card_tables.audit_tables(release.read_facts(folder / release.AUDIT))
     settings = provenance["settings"]
     return {
         "title": repo_id.rpartition("/")[2] if repo_id != PLACEHOLDER else "AIHealth",
@@ -206,15 +206,7 @@ def _has_static_page() -> bool:
 
 def _hub_datasets(provenance: dict[str, Any]) -> list[str]:
     """Repo ids among the data that it was trained on."""
-    return [
-        row["repo_id"]
-        for row in provenance.get("data", [])
-        if isinstance(row, dict) and row.get("repo_id")
-    ]
-
-
-def _optional_json(path: Path) -> dict[str, Any]:
-    return release.read_json(path) if path.is_file() else {}
+    return [row["repo_id"] for row in provenance.get("data", []) if row.get("repo_id")]
 
 
 def _dig(data: dict, keys: Sequence[str]) -> Any:

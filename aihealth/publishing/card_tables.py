@@ -43,7 +43,7 @@ def left_out_sources(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, block in _other_blocks(metrics):
         if "temperatures" in block:  # of leave-one-source-out: one part a source
-            found |= block["per_source"]
+            found |= block.get("per_source", {})
         else:
             found[name.removeprefix("left_out_")] = block
     return {name: part for name, part in found.items() if part.get("balanced_accuracy") is not None}
@@ -107,7 +107,9 @@ def _left_out_text(block: dict[str, Any]) -> str:
     text = ""
     if block.get("recipe"):
         text += f"The models here: {block['recipe']}; the released one may have had more. "
-    before = _listed({source: f"{value:.3f}" for source, value in block["ece_before"].items()})
+    before = _listed(
+        {source: f"{value:.3f}" for source, value in block.get("ece_before", {}).items()}
+    )
     text += (
         'Temperature and the rule for "not sure" of each model were chosen without the source that '
         "it is measured on. The temperatures: "
@@ -121,6 +123,15 @@ def _left_out_text(block: dict[str, Any]) -> str:
         text += (
             " No single answer shows that a hospital is new to the model. Twenty of its images, "
             f"taken together, show a distribution shift: noticed in {shares} of 200 draws."
+        )
+    for source, part in (block.get("neither") or {}).items():
+        called, answered = (
+            ", ".join(f"{name} {share:.0%}" for name, share in part[key].items())
+            for key in ("called", "answered")
+        )
+        text += (
+            f" {source} has {part['n']} images besides that no class is right for. The most "
+            f'probable class of these: {called}; after "not sure" the answer is {answered}.'
         )
     return text
 
@@ -154,7 +165,7 @@ def _calibration(block: dict[str, Any]) -> tuple[float | None, Sequence[float] |
 def calibration_table(calibration: dict[str, Any]) -> list[dict[str, Any]]:
     """Calibration error before and after the temperature, per source; [] where it is not known."""
     per_source = calibration.get("per_source") or {}
-    if not per_source:
+    if not per_source or "temperature" not in calibration:
         return []
     rows = [["all", calibration], *per_source.items()]
     return [
@@ -166,7 +177,13 @@ def calibration_table(calibration: dict[str, Any]) -> list[dict[str, Any]]:
             "are not too sure elsewhere.",
             "columns": ["source", "before", "after"],
             "rows": [
-                [name, *(with_interval(found[f"ece_{when}"], None) for when in ("before", "after"))]
+                [
+                    name,
+                    *(
+                        with_interval(found.get(f"ece_{when}"), None)
+                        for when in ("before", "after")
+                    ),
+                ]
                 for name, found in rows
             ],
         }

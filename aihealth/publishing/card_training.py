@@ -79,7 +79,6 @@ def data_rows(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"name": row.get("name", ""), "fingerprint": str(row.get("fingerprint", ""))[:16]}
         for row in provenance.get("data", [])
-        if isinstance(row, dict)
     ]
 
 

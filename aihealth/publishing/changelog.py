@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aihealth import release
-from aihealth.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +40,11 @@ def read_changelog(path: str | Path) -> list[Entry]:
     Raises:
         UserError: the file is damaged.
     """
-    if not Path(path).is_file():
-        return []
-    try:
-        return [Entry(**entry) for entry in release.read_json(path)["entries"]]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is no changelog of this project: {error}") from error
+    known = {field.name for field in dataclasses.fields(Entry)}
+    return [
+        Entry(**{name: entry[name] for name in known & entry.keys()})
+        for entry in release.read_facts(path).get("entries", [])
+    ]
 
 
 def write_changelog(path: str | Path, entries: Sequence[Entry]) -> None:

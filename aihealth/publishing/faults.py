@@ -27,7 +27,9 @@ def of_training(sources: Sequence[str]) -> list[str]:
     known, told = _known(), of_sources(sources)
     if told and len(told) == len(sources):
         within = [known["within_nih"]] if "nih" in sources else []
-        told.insert(0, " ".join([known["confounded"], *within]))
-    if set(sources) & known["sources"].keys() - {"nih"}:
+        both = {"ieee", "actualmed"} & set(sources)
+        confounded = known["nearly_confounded" if both else "confounded"]
+        told.insert(0, " ".join([confounded, *within]))
+    if set(sources) & known["sources"].keys() - {"nih", "ieee"}:
         told.append(known["patients"])
     return told

@@ -86,7 +86,7 @@ def publish_model(to: Destination, folder: str, options: Options) -> None:
     if not (history and history[0].fingerprint == digest):
         _check_input_size(config.input_size, target, options.input_size)
         comparison, reason, title = _check_for_regression(source, target, options)
-        metrics = _read_optional(source / release.METRICS)
+        metrics = release.read_facts(source / release.METRICS)
         entry = Entry(
             fingerprint=digest,
             date=today(),
@@ -274,7 +274,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
     table = found.table(allowed)
     if not (old / release.SEEN).is_file() and _fingerprints(old) != _fingerprints(folder):
         table += f"\n\n{OTHER_DATA}"
-    told = _read_optional(folder / release.PROVENANCE).get("test_images_seen_before")
+    told = release.read_facts(folder / release.PROVENANCE).get("test_images_seen_before")
     if told:
         table += f"\n\n{overlap_text(told)}"
     print(table)
@@ -295,7 +295,7 @@ def _check_audit(files: dict[str, Path]) -> None:
     path = files.get(release.AUDIT)
     if path is None or release.LITERT not in files:
         return
-    known = release.read_json(path).get("model_sha256")
+    known = release.read_facts(path).get("model_sha256")
     if known != release.model_digest(files[release.LITERT].parent):
         folder = files[release.LITERT].parent
         which = "is of another model" if known else "does not say of which model it is"
@@ -334,7 +334,7 @@ def _training_data(folder: Path) -> str:
     Raises:
         UserError: it was several, or a folder that this machine does not have.
     """
-    rows = _read_optional(folder / release.PROVENANCE).get("data") or []
+    rows = release.read_facts(folder / release.PROVENANCE).get("data") or []
     if len(rows) == 1 and rows[0].get("repo_id"):
         return rows[0]["repo_id"]
     raise UserError(REGRESSION_DATA)
@@ -342,9 +342,5 @@ def _training_data(folder: Path) -> str:
 
 def _fingerprints(folder: Path) -> list[str | None]:
     """Of the data that a release was trained on; [] where it does not say."""
-    rows = _read_optional(folder / release.PROVENANCE).get("data") or []
-    return [row.get("fingerprint") for row in rows if isinstance(row, dict)]
-
-
-def _read_optional(path: Path) -> dict:
-    return release.read_json(path) if path.is_file() else {}
+    rows = release.read_facts(folder / release.PROVENANCE).get("data") or []
+    return [row.get("fingerprint") for row in rows]

@@ -142,8 +142,8 @@ def measure_all(folder: Path, run: Run, splits: dict[str, Images]) -> dict[str, 
     names = " + ".join(without_path(root) for root in run.settings.data)
     blocks = {"test": measure(folder, splits["test"], f"{names}, test split", draw=True)}
     if "left_out" in splits:
-        source = str(splits["left_out"].sources[0])
-        blocks[f"left_out_{source}"] = measure(folder, splits["left_out"], f"{source}, left out")
+        what = run.settings.leave_out
+        blocks[f"left_out_{what}"] = measure(folder, splits["left_out"], f"{what}, left out")
     if run.held_out is not None:
         blocks[held_out.BLOCK] = held_out.measure(run.held_out)
         held_out.draw(run.held_out, folder / release.FIGURES)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aihealth.data import opening, plain, prepared, streaming
+from aihealth.data.left_out import LeftOut, folders_without
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import framing
@@ -65,7 +66,9 @@ def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
     splits["test"] = starting_point.left_over(splits["test"], overlap)
     data = Data(
         splits,
-        plain.folder_pixels(settings.neither, loaded),
+        plain.folder_pixels(
+            [folder for _, folder in folders_without(settings.neither, settings.leave_out)], loaded
+        ),
         counts,
         [opening.fingerprint(root) for root in settings.data],
         overlap,
@@ -82,8 +85,8 @@ def _load_splits(settings: Settings) -> dict[str, Images]:
     splits = prepared.load(settings.data, *sides, leave_out=settings.leave_out)
     known = splits["train"]
     extra = [
-        plain.class_folders(root, known.classes, known.pixels.shape[1])
-        for root in settings.train_only
+        plain.class_folders(folder, name, known.classes, known.pixels.shape[1])
+        for name, folder in folders_without(settings.train_only, settings.leave_out)
     ]
     splits["train"] = prepared.join([known, *extra])
     return splits
@@ -103,7 +106,7 @@ def _frame(data: Data, settings: Settings) -> None:
 
 
 def load_held_out(settings: Settings) -> Predictions | None:
-    """The held-out predictions, but for the source that is left out now.
+    """The held-out predictions, but for the sources that are left out now.
 
     What is measured must not choose its own temperature.
     """
@@ -112,5 +115,6 @@ def load_held_out(settings: Settings) -> Predictions | None:
     predictions = Predictions.load(settings.held_out_predictions)
     if settings.leave_out is None:
         return predictions
-    others = predictions.sources != settings.leave_out
+    sources, classes = set(predictions.sources.tolist()), predictions.classes.tolist()
+    others = ~LeftOut.parse(settings.leave_out, sources, classes).measured(predictions.sources)
     return predictions.subset(others) if others.any() else None

@@ -35,8 +35,9 @@ class Settings:
         buffer: with `stream`, images among which the next one is drawn.
         steps: of an epoch; None for as many as there are whole batches.
         localiser: a release whose localiser frames the images.
-        train_only: folders of images to train on and not to measure with.
-        neither: folders of images that no class is right for.
+        leave_out: sources to train without, as `LeftOut.parse` reads them.
+        train_only: folders of images to train on and not to measure with, or SOURCE=DIR.
+        neither: folders of images that no class is right for, or SOURCE=DIR.
 
     Raises:
         UserError: options that exclude each other, or a number out of range.

@@ -121,15 +121,27 @@ def test_processes_share_a_pass_without_overlap(shards, processes):
     assert len(set(seen)) == len(seen) == processes * 40
 
 
-def test_a_stream_goes_on_in_the_middle_of_a_pass(shards):
-    before = stream(shards)
-    seen, _ = take(before, 10)
+@pytest.mark.parametrize("cluster", [None, Cluster(2, 1), Cluster(4, 2)])
+@pytest.mark.parametrize("batches", [1, 3, 5, 11])  # early in a pass, late in one, in the next
+def test_a_stream_goes_on_as_it_would_have_gone_on(shards, cluster, batches):
+    whole, _ = take(stream(shards, cluster), batches + 6)
+    before = stream(shards, cluster)
+    seen, _ = take(before, batches)
     position = json.loads(json.dumps(before.position))
-    assert position["pass"] == 0
-    # A pass that began anew would give 64 of the same. Around the buffer of 30 images, `datasets`
-    # leaves out some and repeats a few.
-    rest, _ = take(stream(shards, position=position), 8)
-    assert len(set(seen) & set(rest)) <= 15
+    rest, _ = take(stream(shards, cluster, position=position), 6)
+    assert seen + rest == whole
+
+
+def test_what_was_given_before_is_not_read_again(shards, monkeypatch):
+    reads = []
+    monkeypatch.setattr(
+        streaming._RowGroup, "read",
+        lambda self, read=streaming._RowGroup.read: reads.append(self) or read(self),
+    )  # fmt: skip
+    groups = streaming._row_groups([str(shards)], "train")[1]
+    rows = streaming._rows(groups, streaming._Order(1, 5, Cluster()), given=170)
+    assert len(list(rows)) == 10
+    assert len(set(reads)) <= 10 < len(groups)
 
 
 def test_only_what_was_trained_on_counts_as_read(shards):

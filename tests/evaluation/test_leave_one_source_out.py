@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aihealth import release
+from aihealth.data.left_out import LeftOut
 from aihealth.errors import UserError
 from aihealth.evaluation import leave_one_source_out as loso
 from tests.helpers.predictions import predictions
@@ -37,23 +38,31 @@ def test_all_sources_are_left_out_by_default(prepared):
 
 
 def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp_path):
-    out, source = tmp_path / "left-out", min(loso.train_counts([str(prepared)]))
+    out = tmp_path / "left-out"
+    source, other, *_ = sorted(loso.train_counts([str(prepared)]))
+    neither = f"{source}={prepared / 'test' / 'Covid'}"
     options = ("--size", "32", "--augment", "light", "--batch-size", "16", "--epochs", "1")
+    options += ("--neither", neither)
     command = ("-m", "aihealth", "leave-one-source-out", "--data", prepared, "--out", out)
-    command += ("--sources", source, "--", *options)
+    command += ("--sources", f"{source}+{other}/Normal", "--", *options)
     made = run(*command)
     assert made.returncode == 0, made.stderr
-    assert source not in release.ReleaseConfig.load(out / source / "release").sources
+    folder = out / f"{source}+{other}-Normal" / "release"
+    assert source not in release.ReleaseConfig.load(folder).sources
+    assert other in release.ReleaseConfig.load(folder).sources
     assert (out / "figures" / "left_out_reliability.png").is_file()
     block = json.loads((out / "metrics.json").read_text())["left_out"]
     rows = [json.loads(line) for line in (prepared / "manifest.jsonl").read_text().splitlines()]
     count = sum(row["source"] == source for row in rows)
     assert {name: part["n"] for name, part in block["per_source"].items()} == {source: count}
+    doubted = block["neither"][source]
+    assert doubted["n"] == len(list((prepared / "test" / "Covid").iterdir()))
+    assert sum(doubted["called"].values()) == pytest.approx(1, abs=1e-3)
 
     again = run(*command)
     assert again.returncode == 0 and "training without" not in again.stdout
     other = run(*command, "--smoothing", "0")
-    assert other.returncode == 2 and f"was not trained without {source}" in other.stderr
+    assert other.returncode == 2 and f"was not trained without {source}+" in other.stderr
 
     final = tmp_path / "final"
     words = ("--held-out-predictions", out / "held_out.npz", *options)
@@ -88,9 +97,13 @@ COUNTS = {
 
 
 def test_a_source_that_alone_has_a_class_cannot_be_left_out():
-    assert loso.why_not("ward", COUNTS) is None and loso.why_not("abroad", COUNTS) is None
-    assert loso.why_not("clinic", COUNTS) == "it alone has images of Pneumonia to train on"
-    assert "no other source" in loso.why_not("ward", {"ward": COUNTS["ward"]})
+    def why_not(text, counts=COUNTS):
+        return loso.why_not(LeftOut.parse(text, counts, list(COUNTS["ward"])), counts)
+
+    assert why_not("ward") is None and why_not("abroad") is None
+    assert why_not("clinic") == "it alone has images of Pneumonia to train on"
+    assert why_not("ward+clinic/Covid") == "it alone has images of Covid to train on"
+    assert "no other source" in why_not("ward", {"ward": COUNTS["ward"]})
 
 
 def test_the_others_are_left_out_all_the_same_and_the_reason_is_kept(tmp_path, monkeypatch, capsys):
@@ -102,10 +115,13 @@ def test_the_others_are_left_out_all_the_same_and_the_reason_is_kept(tmp_path, m
         "predictions_of",
         lambda folder, data, source: predictions(2.0, n=60, sources=(source,)),
     )
+    monkeypatch.setattr(loso, "neither_of", lambda folder, fold, options: {})
     block = loso.leave_one_source_out(["data"], str(tmp_path / "out"))
     assert trained == ["abroad", "ward"]
     assert block["not_left_out"] == {"clinic": "it alone has images of Pneumonia to train on"}
     assert "clinic cannot be left out: it alone has images of Pneumonia" in capsys.readouterr().err
     with pytest.raises(UserError, match="no source can be left out"):
         loso.leave_one_source_out(["data"], str(tmp_path / "none"), sources=["clinic"])
+    with pytest.raises(UserError, match="ward is left out twice"):
+        loso.leave_one_source_out(["data"], str(tmp_path / "none"), sources=["ward", "ward+abroad"])
     assert not (tmp_path / "none").exists()

@@ -14,17 +14,22 @@ from PIL import Image
 
 from aihealth import Classifier, UserError, release
 from aihealth.images import ImageError, decode_with_warning
+from aihealth.publishing import card
 from aihealth.wall import DIED
 from tests.helpers.image_files import DICOM_FILES, GRAIN, RAMP, encode, make_dicom
 from tests.helpers.space_app import RELEASE
 
+from reliability import Reliability  # isort: skip (tests.helpers.space_app sets the path)
+
 ANSWERED, REFUSED, CONTAINED = "answered", "refused", "decoder died behind the wall"
 LARGEST = 60_000  # bytes of a file that pydicom ships
 DECODERS = "decoders"
-TARGETS = (DECODERS, release.CONFIG, release.OOD, release.LITERT, release.METRICS)
+FACTS = (release.METRICS, release.PROVENANCE, release.AUDIT)  # the page and the card read them
+TARGETS = (DECODERS, release.CONFIG, release.OOD, release.LITERT, *FACTS)
 
 _BYTES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
-_JSON = (None, True, False, 0, -1, 10**30, float("nan"), float("inf"), "", "../x", "\x1b[2J")
+_JSON = (None, True, False, 0, 0.5, -1, 10**30, float("nan"), float("inf"), {}, "", "../x",
+         "\x1b[2J")  # fmt: skip
 
 
 def images() -> list[bytes]:
@@ -99,9 +104,14 @@ def mutate_json(data: bytes, rng: np.random.Generator) -> bytes:
         return mutate(data, rng)
     content = json.loads(data)
     for _ in range(rng.integers(1, 4)):
-        field = str(rng.choice(list(content)))
+        inside, field = content, str(rng.choice(list(content)))
+        while isinstance(inside[field], dict) and inside[field] and rng.random() < 0.8:
+            inside = inside[field]
+            field = str(rng.choice(list(inside)))
         value = _JSON[rng.integers(len(_JSON))]
-        content[field] = value if rng.random() < 0.7 else [value] * int(rng.integers(5))
+        inside[field] = value if rng.random() < 0.7 else [value] * int(rng.integers(5))
+        if rng.random() < 0.2 and len(content) > 1:
+            del inside[field]
     return json.dumps(content).encode()
 
 
@@ -169,6 +179,8 @@ def _open(name: str, data: bytes) -> str:
         for other in release.SERVING_FILES:
             shutil.copy(RELEASE / other, folder)
         Path(folder, name).write_bytes(data)
+        if name in FACTS:
+            return _show(Path(folder))
         try:
             answer = Classifier(folder, num_threads=1).predict(RAMP)
         except UserError as error:
@@ -176,6 +188,23 @@ def _open(name: str, data: bytes) -> str:
             return REFUSED
         assert len(answer.probabilities) == 3
         return ANSWERED
+
+
+def _show(folder: Path) -> str:
+    """Everything that the page and the card say of a release."""
+    try:
+        figures = Reliability.of(folder)
+        for language in ("en", "fr"):
+            for label in (None, *release.ReleaseConfig.load(folder).classes):
+                assert figures.sentence(label, language)
+            for kind in ("known", "unknown"):
+                figures.plain(kind, language)
+            figures.details(language)
+        card.render(folder, "org/name")
+    except UserError as error:
+        _check_sentence(str(error))
+        return REFUSED
+    return ANSWERED
 
 
 def _check_sentence(text: str) -> None:

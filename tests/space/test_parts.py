@@ -315,11 +315,12 @@ def test_figures_come_with_their_intervals():
 
 
 def test_what_to_know_first_is_complete(tmp_path):
-    block = {"n": 60, "accuracy": 0.9, "balanced_accuracy": 0.9}
-    write_json(tmp_path / METRICS, {"test": block, "left_out": BLOCK, "calibration": {}})
+    block = {"n": 60, "accuracy": 0.9, "balanced_accuracy": 0.9, "recall": {}, "per_class": {}}
+    write_json(tmp_path / METRICS, {"test": block, "left_out": block | BLOCK, "calibration": {}})
     config = dataclasses.replace(CONFIG, sources=["bimcv", "hospital-7"], version="1.2.0")
     loaded = types.SimpleNamespace(config=config, folder=tmp_path, revision="c0ffee1" + "0" * 33)
-    html = render.trust(startup.Served(loaded, "org/model", "hub"), "en")
+    known = reliability.Reliability.of(tmp_path)
+    html = render.trust(startup.Served(loaded, "org/model", "hub", reliability=known), "en")
     plain, details = html.split("<details")
     for fact in (
         "BIMCV, Valencia (Spain); hospital-7",
@@ -338,11 +339,9 @@ def test_what_to_know_first_is_complete(tmp_path):
         assert fact in details
 
 
-def test_a_release_without_figures_says_that_nothing_was_measured(tmp_path):
+def test_a_release_without_figures_says_that_nothing_was_measured():
     html = render.trust(
-        startup.Served(
-            types.SimpleNamespace(config=CONFIG, folder=tmp_path, revision=None), "x", "folder"
-        ),
+        startup.Served(types.SimpleNamespace(config=CONFIG, revision=None), "x", "folder"),
         "en",
     )
     assert "not measured; expect it to be clearly worse" in html

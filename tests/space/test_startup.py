@@ -81,7 +81,7 @@ def test_a_repo_that_is_no_release_is_named(hub, repo):
     assert served.classifier is None and release.CONFIG in served.problem
 
 
-@pytest.mark.parametrize("name", [release.CONFIG, release.LITERT, release.OOD])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
     "damage", [lambda data: b"", lambda data: b"\0" * 64, lambda data: data[: len(data) // 2]]
 )
