@@ -52,7 +52,7 @@ SESSIONS = 64  # Gradio keeps the last answer of so many visitors in memory
 MCP = importlib.util.find_spec("mcp") is not None  # Spaces install it with Gradio
 
 
-# Called by page.js over the HTTP API; not offered to programs.
+# Called by gradio.js over the HTTP API; not offered to programs.
 OURS = {"preprocess": False, "api_visibility": "undocumented"}
 
 
@@ -115,7 +115,7 @@ def sentences(served: startup.Served, language: str) -> dict[str, str]:
 
 
 def settings(served: startup.Served) -> dict[str, Any]:
-    """What page.js needs to know."""
+    """What gradio.js needs to know."""
     classes = served.classifier.classes if served.classifier else []
     return {
         "megabytes": images.MAX_BYTES // 2**20,
