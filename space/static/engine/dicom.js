@@ -121,9 +121,11 @@ const valuesOf = (pixels, { stored, high, signed: said }, header, padding) => {
 
 const spreadOf = (values, padding) => {
   let [low, high] = [Infinity, -Infinity];
-  values.forEach((value, i) => {
-    if (!padding?.[i]) [low, high] = [Math.min(low, value), Math.max(high, value)];
-  });
+  for (let i = 0; i < values.length; i++) {
+    if (padding?.[i]) continue;
+    low = Math.min(low, values[i]);
+    high = Math.max(high, values[i]);
+  }
   return high - low;
 };
 
@@ -168,7 +170,9 @@ const shown = (pixels, width, header, padding, warnings) => {
   const seen = values.map(voi);
   const used = seen.filter((_, i) => counts[i] || i === 0 || i === counts.length - 1);
   const table = stretch(seen, extremes(used));
-  return Uint8Array.from(pixels, (value) => table[within(value) - low]);
+  const grey = new Uint8Array(pixels.length);
+  for (let i = 0; i < grey.length; i++) grey[i] = table[within(pixels[i]) - low];
+  return grey;
 };
 
 /** Weigh colours as in ITU-R 601, stretched. */

@@ -122,7 +122,7 @@ const nativeFrame = (pixels, little, { allocated, signed, rows, columns, samples
     return Uint8Array.from({ length: rows * columns * samples }, (_, i) => (pixels[i >> 3] >> (i & 7)) & 1);
   const kind = { 8: signed ? Int8Array : Uint8Array, 16: signed ? Int16Array : Uint16Array,
     32: signed ? Int32Array : Uint32Array }[allocated];
-  const copy = Uint8Array.from(pixels.subarray(0, pixels.length - (pixels.length % (allocated / 8))));
+  const copy = pixels.slice(0, pixels.length - (pixels.length % (allocated / 8)));
   if (!little && allocated > 8)
     for (let at = 0; at < copy.length; at += allocated / 8) copy.subarray(at, at + allocated / 8).reverse();
   const data = new kind(copy.buffer);

@@ -108,7 +108,8 @@ export const paddingOf = (pixels, header, bits) => {
     .map((end) => asStored(end, bits, signed));
   if (ends.includes(null)) return null;
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const found = Uint8Array.from(pixels, (pixel) => Number(pixel >= low && pixel <= high));
+  const found = new Uint8Array(pixels.length);
+  for (let i = 0; i < found.length; i++) found[i] = pixels[i] >= low && pixels[i] <= high ? 1 : 0;
   return found.includes(1) && found.includes(0) ? found : null;
 };
 

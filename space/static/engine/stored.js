@@ -24,7 +24,8 @@ export const storedOf = (valueAt, { width, height, luminance: seen }) => {
     return Math.abs(rint(drawn) - seen[at]) > 2;
   });
   if (off.length > 0.02 * film.length) return null; // a curve, not a window
-  const values = Float32Array.from(seen, (_, at) => valueAt(at));
+  const values = new Float32Array(seen.length);
+  for (let at = 0; at < values.length; at++) values[at] = valueAt(at);
   let [darkest, brightest] = extremes(values);
   if (slope < 0) [darkest, brightest] = [brightest, darkest];
   const scale = 65535 / (brightest - darkest);
