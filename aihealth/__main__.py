@@ -229,7 +229,7 @@ def _model(args: argparse.Namespace) -> str:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from aihealth.inference.archive import locate
+    from aihealth.data.archive import locate
     from aihealth.inference.predict import predict
 
     if not args.inputs and not args.data:

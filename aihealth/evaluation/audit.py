@@ -15,8 +15,8 @@ import numpy as np
 
 from aihealth import images, release
 from aihealth.classifier import Classifier
+from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
-from aihealth.data.samples import Sample, find_samples, title, without_path
 from aihealth.data.tables import table
 from aihealth.evaluation import corruptions
 from aihealth.evaluation.evaluate import answer_all, check_output
@@ -111,7 +111,7 @@ def audit(
     if out:
         check_output(out)
     classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
-    samples = find_samples(data, classifier.classes, split)
+    samples, _ = open_test(data, classifier.classes, split)
     size = classifier.config.input_size
     lungs, centre = lung_mask(size), centre_mask(size)
 
@@ -120,7 +120,7 @@ def audit(
     def best(pixels: np.ndarray) -> int:
         return int(classifier.outputs(pixels)["probabilities"].argmax())
 
-    def look(image: images.ImageLike) -> _Answer:
+    def look(image: bytes) -> _Answer:
         pixels = images.prepare(image, size)
         whole = classifier.outputs(pixels)
         called = int(whole["probabilities"].argmax())

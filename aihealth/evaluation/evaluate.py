@@ -12,14 +12,14 @@ import numpy as np
 from aihealth import release
 from aihealth.classifier import Classifier, Prediction
 from aihealth.data.layouts import MASKS, is_mask
+from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
-from aihealth.data.samples import Sample, find_samples, title, without_path
 from aihealth.data.tables import table
 from aihealth.errors import UserError
 from aihealth.evaluation.intervals import MIN_GROUPS
 from aihealth.evaluation.metrics import evaluate_predictions
 from aihealth.files import Account
-from aihealth.images import ImageError, ImageLike
+from aihealth.images import ImageError
 
 NO_RADIOGRAPH = "two grey levels: a mask, no radiograph"
 
@@ -59,10 +59,10 @@ def evaluate(
     if out:
         check_output(out)
     classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
-    samples = find_samples(data, classifier.classes, split, mapping, ignored)
+    samples, account = open_test(data, classifier.classes, split, mapping, ignored)
     read, answers, unreadable = answer_all(classifier.predict, samples)
     for bad in unreadable:
-        samples.account.leave_out(MASKS if bad["error"] == NO_RADIOGRAPH else "unreadable")
+        account.leave_out(MASKS if bad["error"] == NO_RADIOGRAPH else "unreadable")
 
     labels = np.array([sample.label for sample in read])
     name = title(data, split)
@@ -78,7 +78,7 @@ def evaluate(
         "model": without_path(model),
         "revision": classifier.revision,
         "unreadable": unreadable,
-        "files": samples.account.to_dict(),
+        "files": account.to_dict(),
     }
     if out:
         from aihealth.evaluation import figures
@@ -92,12 +92,12 @@ def evaluate(
 
 
 def answer_all(
-    answer: Callable[[ImageLike], Any], samples: Sequence[Sample], what: str = "evaluating"
+    answer: Callable[[bytes], Any], samples: Sequence[Sample], what: str = "evaluating"
 ) -> tuple[list[Sample], list[Any], list[dict[str, str]]]:
     """Ask for every sample, with all cores.
 
     Args:
-        answer: takes an image; safe to call from several threads.
+        answer: takes the bytes of an image; safe to call from several threads.
         samples: at least one.
         what: for the progress bar.
 
@@ -111,7 +111,7 @@ def answer_all(
 
     def ask(sample: Sample) -> Any:
         try:
-            result = answer(sample.open())
+            result = answer(sample.read())
         except ImageError as error:
             return error
         if isinstance(result, Prediction) and is_mask(result.pixels):

@@ -10,9 +10,9 @@ from PIL import Image
 
 from aihealth import limits
 from aihealth.classifier import Prediction
+from aihealth.data.archive import HUB
 from aihealth.errors import UserError
 from aihealth.files import inside
-from aihealth.inference.archive import HUB
 
 # Black body colours, as on the Space's page: order is seen without hue, also by people who do not
 # tell red from green.
