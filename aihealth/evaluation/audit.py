@@ -233,7 +233,7 @@ def _swapped(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, Any
     lungs = lung_mask(size)
 
     def look(index: int) -> int:
-        pair = (images.prepare(samples[k].open(), size) for k in (index, others[index]))
+        pair = (images.prepare(samples[k].read(), size) for k in (index, others[index]))
         outputs = classifier.outputs(swap_background(*pair, lungs))
         return int(outputs["probabilities"].argmax())
 
