@@ -19,11 +19,12 @@ from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
 from aihealth.data.tables import table
 from aihealth.evaluation import corruptions
-from aihealth.evaluation.evaluate import answer_all, check_output
+from aihealth.evaluation.evaluate import answer_all
 from aihealth.evaluation.intervals import mean_interval
 from aihealth.evaluation.lungs import blank, centre_mask, lung_mask, share_inside, swap_background
 from aihealth.evaluation.metrics import SEED
 from aihealth.evaluation.probes import balanced, learned, sources_from
+from aihealth.files import check_output
 
 # The figures that are about the class.
 CLASSES_FROM = {

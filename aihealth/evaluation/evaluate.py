@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from aihealth.data.tables import table
 from aihealth.errors import UserError
 from aihealth.evaluation.intervals import MIN_GROUPS
 from aihealth.evaluation.metrics import evaluate_predictions
-from aihealth.files import Account
+from aihealth.files import Account, check_output
 from aihealth.images import ImageError
 
 NO_RADIOGRAPH = "two grey levels: a mask, no radiograph"
@@ -174,21 +173,6 @@ def _shift(classifier: Classifier, answers: Sequence[Prediction]) -> dict[str, A
 def probability_matrix(answers: Iterable[Prediction]) -> np.ndarray:
     """(n, C) probabilities, in the order of the release's classes."""
     return np.array([list(answer.probabilities.values()) for answer in answers])
-
-
-def check_output(out: str) -> None:
-    """Refuse an output folder that cannot be made before the long work, not after it.
-
-    Raises:
-        UserError: there is a file in its place, or no permission to write.
-    """
-    place = Path(out)
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise UserError(f"--out {out}: {place} is a file; name a folder")
-    if not os.access(place, os.W_OK):
-        raise UserError(f"--out {out}: {place} may not be written to; name another folder")
 
 
 # === For the terminal ===

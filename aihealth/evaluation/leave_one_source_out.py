@@ -24,9 +24,9 @@ from aihealth.data.parallel import in_order
 from aihealth.data.provenance import renamed, without_folders
 from aihealth.errors import UserError, warn
 from aihealth.evaluation import held_out
-from aihealth.evaluation.evaluate import check_output, probability_matrix
+from aihealth.evaluation.evaluate import probability_matrix
 from aihealth.evaluation.held_out import Predictions
-from aihealth.files import inside
+from aihealth.files import check_output, inside
 
 
 def leave_one_source_out(
