@@ -60,6 +60,14 @@ What stands after -- goes to train.py, for every source alike; a folder given th
 interrupted goes on where it was. metrics.json has the figures, held_out.npz the predictions:
 train.py calibrates on them and puts the figures into the card."""
 
+_PAGE_EPILOG = """\
+example:
+  python -m aihealth page --out site
+  python -m http.server --directory site
+
+The folder runs the model in the browser and can lie on any web server. Writing it takes packages
+from npm, which are checked against the digests in space/static/packages.json."""
+
 _AUDIT_EPILOG = """\
 example:
   python -m aihealth audit --model release --data data/prepared --out runs/audit
@@ -132,6 +140,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluate.add_argument(
             option, action="append", default=[], metavar=value, help=f"{what}; repeatable"
         )
+
+    page = _command(commands, "page", "write the page that never uploads", _PAGE_EPILOG)
+    page.set_defaults(run=_page)
+    page.add_argument("--out", required=True, metavar="DIR", help="where the page goes")
 
     left_out = _parser(
         commands,
@@ -261,6 +273,13 @@ def _audit(args: argparse.Namespace) -> None:
     report = audit(_model(args), args.data, split=args.split, revision=args.revision, out=args.out)
     print(render(report))
     print(f"wrote {Path(args.out) / 'audit.json'}")
+
+
+def _page(args: argparse.Namespace) -> None:
+    from aihealth.publishing.static_page import write_page
+
+    folder = write_page(_model(args), args.out, revision=args.revision)
+    print(f"wrote {folder}; python -m http.server --directory {folder} shows it")
 
 
 def _leave_out(args: argparse.Namespace) -> None:
