@@ -26,9 +26,16 @@ import privacy
 
 UPLOADS = privacy.use_private_folder()  # before Gradio reads where to put uploads
 
+from aihealth.errors import UserError, needs
+
+try:
+    with needs("space"):
+        import gradio as gr
+except UserError as error:
+    sys.exit(f"error: {error}")
+
 import adapter
 import front
-import gradio as gr
 import guide
 import looks
 import render
