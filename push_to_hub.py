@@ -2,6 +2,7 @@
 
     python push_to_hub.py model   --release runs/mine/release --repo-id ORG/NAME --tag v1.0.0
     python push_to_hub.py space   --model-id ORG/NAME --repo-id ORG/SPACE
+    python push_to_hub.py space   --static --model-id ORG/NAME --repo-id ORG/PAGE
     python push_to_hub.py dataset --data data/prepared --repo-id ORG/DATA
 
 Each makes one commit, and none when nothing changed. `model --tag v1.1.0` without a release gives
@@ -15,7 +16,7 @@ The token comes from `hf auth login`, from HF_TOKEN, or from --token-file; it is
 
 import argparse
 
-from aihealth.errors import UserError, run_cli
+from aihealth.errors import Parser, UserError, run_cli
 
 
 def main() -> None:
@@ -26,13 +27,17 @@ def main() -> None:
 def publish(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     # Imported late: `--help` and a mistyped option answer at once.
-    from aihealth.publishing import dataset, model, space
+    from aihealth.publishing import dataset, model, space, static_page
     from aihealth.publishing.target import Destination
 
     to = Destination(args.repo_id, args.private, args.message, args.token_file, args.dry_run)
     if args.what == "dataset":
         terms = dataset.Terms(args.license, args.license_name, args.license_link, args.gated)
         dataset.publish_dataset(to, args.data, terms)
+    elif args.what == "space" and args.static:
+        if args.hardware or args.examples:
+            raise UserError("--static goes with neither --hardware nor --examples")
+        static_page.publish_page(to, args.model_id, revision=args.revision)
     elif args.what == "space":
         space.publish_space(
             to,
@@ -70,7 +75,7 @@ class _Renamed(argparse.Action):
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; `what` is model, space or dataset."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
+    parser = Parser(description=__doc__, formatter_class=raw, allow_abbrev=False)
     commands = parser.add_subparsers(dest="what", required=True, metavar="model|space|dataset")
 
     model = commands.add_parser("model", help="a release folder that train.py wrote")
@@ -115,7 +120,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     model.add_argument("--gate-data", action=_Renamed, help=argparse.SUPPRESS)
 
-    space = commands.add_parser("space", help="the Gradio page for a published model")
+    space = commands.add_parser("space", help="the page for a published model")
+    space.add_argument(
+        "--static",
+        action="store_true",
+        help="the page that runs the model in the browser and uploads nothing; free to host",
+    )
     space.add_argument("--model-id", required=True, metavar="ORG/NAME", help="model repo to serve")
     space.add_argument(
         "--revision", help="branch, tag or commit to pin; by default the newest commit"

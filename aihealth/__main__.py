@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from aihealth import release
-from aihealth.errors import UserError, run_cli
+from aihealth.errors import Parser, UserError, run_cli
 
 FORMATS = ("table", "csv", "json", "parquet")
 
@@ -60,6 +60,14 @@ What stands after -- goes to train.py, for every source alike; a folder given th
 interrupted goes on where it was. metrics.json has the figures, held_out.npz the predictions:
 train.py calibrates on them and puts the figures into the card."""
 
+_PAGE_EPILOG = """\
+example:
+  python -m aihealth page --out site
+  python -m http.server --directory site
+
+The folder runs the model in the browser and can lie on any web server. Writing it takes packages
+from npm, which are checked against the digests in space/static/packages.json."""
+
 _AUDIT_EPILOG = """\
 example:
   python -m aihealth audit --model release --data data/prepared --out runs/audit
@@ -73,7 +81,7 @@ with a 95% interval."""
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
-    parser = _Parser(
+    parser = Parser(
         prog="aihealth" if Path(sys.argv[0]).stem == "aihealth" else "python -m aihealth",
         description="Classify chest radiographs with a release and measure it.",
         epilog=_EPILOG,
@@ -132,6 +140,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluate.add_argument(
             option, action="append", default=[], metavar=value, help=f"{what}; repeatable"
         )
+
+    page = _command(commands, "page", "write the page that never uploads", _PAGE_EPILOG)
+    page.set_defaults(run=_page)
+    page.add_argument("--out", required=True, metavar="DIR", help="where the page goes")
 
     left_out = _parser(
         commands,
@@ -205,18 +217,6 @@ class _Renamed(argparse.Action):
         raise UserError(f"{option} is now --format {form}, or --out FILE.{form} for a file")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose refusals are printed as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def _model(args: argparse.Namespace) -> str:
     if args.model:
         return args.model
@@ -229,7 +229,7 @@ def _model(args: argparse.Namespace) -> str:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from aihealth.inference.archive import locate
+    from aihealth.data.archive import locate
     from aihealth.inference.predict import predict
 
     if not args.inputs and not args.data:
@@ -273,6 +273,13 @@ def _audit(args: argparse.Namespace) -> None:
     report = audit(_model(args), args.data, split=args.split, revision=args.revision, out=args.out)
     print(render(report))
     print(f"wrote {Path(args.out) / 'audit.json'}")
+
+
+def _page(args: argparse.Namespace) -> None:
+    from aihealth.publishing.static_page import write_page
+
+    folder = write_page(_model(args), args.out, revision=args.revision)
+    print(f"wrote {folder}; python -m http.server --directory {folder} shows it")
 
 
 def _leave_out(args: argparse.Namespace) -> None:

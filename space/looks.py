@@ -60,13 +60,13 @@ def head(settings: dict[str, Any]) -> str:
     """What goes into the page's head: its scripts, and what they need to know.
 
     Args:
-        settings: for page.js.
+        settings: for gradio.js.
     """
     # "<" would end the element early; nothing else in JSON can.
     text = json.dumps(settings, ensure_ascii=False).replace("<", "\\u003c")
     return (
         f'<script type="application/json" id="settings">{text}</script>'
-        '<script type="module" src="page/page.js"></script>'
+        '<script type="module" src="page/gradio.js"></script>'
     )
 
 

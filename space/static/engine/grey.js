@@ -19,13 +19,14 @@ export const luma = (samples, channels) => {
 
 /** The lowest and highest value. */
 export const extremes = (values) => {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
+  let [low, high, sum] = [Infinity, -Infinity, 0];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
     if (value < low) low = value;
     if (value > high) high = value;
-    if (value !== value) throw new Refusal("the image has values that are not numbers");
+    sum += value;
   }
-  if (!Number.isFinite(low) || !Number.isFinite(high))
+  if (!Number.isFinite(low) || !Number.isFinite(high) || Number.isNaN(sum))
     throw new Refusal("the image has values that are not numbers");
   return [low, high];
 };
@@ -73,11 +74,18 @@ export const stretch = (values, [from, to]) => {
   const f = Math.fround;
   const [low, high] = [f(from), f(to)];
   const scale = high > low ? f(255 / f(high - low)) : 0;
+  const level = (stored) => {
+    const value = f(f(f(stored) - low) * scale);
+    return value >= 255 ? 255 : value > 0 ? rint(value) : 0;
+  };
   const grey = new Uint8Array(values.length);
-  for (let i = 0; i < grey.length; i++) {
-    const value = f(f(f(values[i]) - low) * scale);
-    grey[i] = value >= 255 ? 255 : value > 0 ? rint(value) : 0;
+  if (!(values.BYTES_PER_ELEMENT <= 2)) {
+    for (let i = 0; i < grey.length; i++) grey[i] = level(values[i]);
+    return grey;
   }
+  const table = Uint8Array.from({ length: 65536 }, (_, i) => level((i << 16) >> 16));
+  if (!/^Int/.test(values.constructor.name)) for (let i = 32768; i < 65536; i++) table[i] = level(i);
+  for (let i = 0; i < grey.length; i++) grey[i] = table[values[i] & 0xffff];
   return grey;
 };
 

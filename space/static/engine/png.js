@@ -75,7 +75,7 @@ const chunks = (bytes) => {
 
 /** Undo a row's filter (W3C PNG, 9.2). */
 const unfiltered = (filter, line, above, step) => {
-  const out = Uint8Array.from(line);
+  const out = line.slice();
   const left = (i) => (i < step ? 0 : out[i - step]);
   if (filter === 1) for (let i = step; i < out.length; i++) out[i] += out[i - step];
   else if (filter === 2) for (let i = 0; i < out.length; i++) out[i] += above[i];

@@ -13,3 +13,5 @@ export class Refusal extends Error {
 
 export const DAMAGED = "the image is damaged or cut short";
 export const UNKNOWN = "the image is of a kind that this page cannot read; save it as PNG or JPEG";
+export const CUT_SHORT = "the DICOM file is cut short; copy or export it again";
+export const DICOM_DAMAGED = "the DICOM file is damaged";

@@ -41,7 +41,7 @@ export const readTiff = async (bytes) => {
     const channels = photometric === PALETTE ? 3 : samples;
     const upper = bits === 16 && photometric !== PALETTE;
     return { ...read, form: upper ? "upper" : "grey",
-      data: luma(upper ? Uint8Array.from(colours, (value) => value >> 8) : colours, channels) };
+      data: luma(upper ? new Uint8Array(colours.map((value) => value >> 8)) : colours, channels) };
   }
   const grey = samples === 1 ? values : values.filter((_, i) => i % samples === 0);
   if (bits > 8 || format !== UNSIGNED) return { ...read, form: "levels", data: grey };

@@ -6,17 +6,20 @@
 // Out: { id, ok: true, answer } or { id, ok: false, sentence: { key, args } }
 const UNKNOWN = "the image is of a kind that this page cannot read; save it as PNG or JPEG";
 
-let classifier, decode;
+let classifier, decode, storedOf;
 const work = {
   async open({ base }) {
     const engine = await import("./classifier.js");
     ({ decode } = await import("./decode.js"));
+    ({ storedOf } = await import("./stored.js"));
     classifier = await engine.openClassifier(base);
     return classifier.config;
   },
   async predict({ bytes }) {
-    const { picture, warnings, stored } = await decode(new Uint8Array(bytes));
-    return { ...(await classifier.answer(picture, warnings)), stored };
+    const { picture, warnings, valueAt } = await decode(new Uint8Array(bytes));
+    const answer = await classifier.answer(picture, warnings);
+    const turned = answer.width !== picture.width || answer.height !== picture.height;
+    return { ...answer, stored: valueAt && !turned ? storedOf(valueAt, answer) : null };
   },
   predictPixels: ({ width, height, luminance }) =>
     classifier.answer({ width, height, data: luminance }),
