@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import IO
 
@@ -304,11 +305,20 @@ def _limit_time() -> None:
         import resource
     except ImportError:
         return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    until = int(usage.ru_utime + usage.ru_stime + MAX_SECONDS)
+    try:
+        spent = time.clock_gettime(_LIMITS_CLOCK)
+    except (AttributeError, OSError):
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        spent = usage.ru_utime + usage.ru_stime
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + MAX_SECONDS), hard))
+
+
+# CPUCLOCK_PROF of this process (Linux, posix-timers.h), by which RLIMIT_CPU goes. It counts ticks:
+# on a busy machine it runs a fifth ahead of `getrusage`, so that a worker which had spent half a
+# minute would be left no time for the next file.
+_LIMITS_CLOCK = -8
 
 
 def _time_signals() -> set[int]:
