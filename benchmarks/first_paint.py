@@ -15,6 +15,7 @@ from benchmarks.space_start import EMPTY, running
 # The page with Gradio's own upload and image, before the viewer.
 BEFORE = "7444469~1"
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # What Lighthouse takes for a phone: a slow processor, 150 ms to the server, 1.6 Mbit/s.
 SLOW_PROCESSOR = {"rate": 4}
@@ -37,8 +38,7 @@ def run(settings: Settings) -> list[Table]:
                 running([str(folder / "space" / "app.py")], own)
             )
         pages["an empty Gradio page"] = stack.enter_context(running(["-c", EMPTY], {}))
-        names = ("chromium", "chromium-browser", "google-chrome")
-        path = next(filter(None, map(shutil.which, names)), None)
+        path = next(filter(None, map(shutil.which, BROWSERS)), None)
         driver = stack.enter_context(sync_playwright())
         browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         stack.callback(browser.close)
