@@ -26,9 +26,16 @@ import privacy
 
 UPLOADS = privacy.use_private_folder()  # before Gradio reads where to put uploads
 
+from aihealth.errors import UserError, needs
+
+try:
+    with needs("space"):
+        import gradio as gr
+except UserError as error:
+    sys.exit(f"error: {error}")
+
 import adapter
 import front
-import gradio as gr
 import guide
 import looks
 import render
@@ -45,14 +52,13 @@ DELETE_AFTER = int(os.environ.get("DELETE_AFTER", 1800))
 THREADS = os.cpu_count() or 2
 EXAMPLES = [path for path in sorted(HERE.glob("examples/*")) if files.suffix_is_image(path)]
 WARM_AFTER = 10  # seconds; at the start it would be in the way
-DRAWN = "drawn-"  # names of examples that docs/examples.py drew
 QUEUE = 64  # visitors who may wait; the next one is told that the queue is full
 CALLS = 32  # at once, of a function; most of them wait: for one of the threads, or for a place
 SESSIONS = 64  # Gradio keeps the last answer of so many visitors in memory
 MCP = importlib.util.find_spec("mcp") is not None  # Spaces install it with Gradio
 
 
-# Called by page.js over the HTTP API; not offered to programs.
+# Called by gradio.js over the HTTP API; not offered to programs.
 OURS = {"preprocess": False, "api_visibility": "undocumented"}
 
 
@@ -89,19 +95,9 @@ def build(served: startup.Served) -> gr.Blocks:
 
 def sentences(served: startup.Served, language: str) -> dict[str, str]:
     """Everything Gradio translates: the names of the tabs, and the parts of the page as HTML."""
-    drawn = served.classifier is not None and served.classifier.config.drawn_data
-    trust = render.trust(served, language)
     return {
         **{key: texts.say(key, language) for key in ("tab_one", "tab_many", "tab_api")},
-        "html_header": render.page_part("header", language, drawn=drawn),
-        "html_one": render.page_part(
-            "one",
-            language,
-            trust=trust,
-            examples=[(path.name, *names(path, language)) for path in EXAMPLES],
-            drawn_examples=all(path.name.startswith(DRAWN) for path in EXAMPLES),
-        ),
-        "html_many": render.page_part("many", language),
+        **{f"html_{name}": html for name, html in render.parts(served, language, EXAMPLES).items()},
         "html_api": render.page_part(
             "api",
             language,
@@ -109,13 +105,11 @@ def sentences(served: startup.Served, language: str) -> dict[str, str]:
             card=startup.card_link(served),
             code=guide.code_link(),
         ),
-        "html_footer": render.page_part("footer", language),
-        "html_trust": trust,
     }
 
 
 def settings(served: startup.Served) -> dict[str, Any]:
-    """What page.js needs to know."""
+    """What gradio.js needs to know."""
     classes = served.classifier.classes if served.classifier else []
     return {
         "megabytes": images.MAX_BYTES // 2**20,
@@ -125,14 +119,6 @@ def settings(served: startup.Served) -> dict[str, Any]:
             for language in texts.LANGUAGES
         },
     }
-
-
-def names(path: Path, language: str) -> tuple[str, str]:
-    """An example's name in links, and as people read it: "drawn-2-Covid.png" is "Covid"."""
-    name = path.stem.split("-", 2)[-1] if path.name.startswith(DRAWN) else path.stem
-    key = name.lower()
-    label = texts.say(key, language) if key == "hand" else texts.class_name(name, language)
-    return name, label
 
 
 def endpoint(function: Callable, inputs: list, **how: Any) -> None:
@@ -162,7 +148,7 @@ def main() -> None:
             "routes": looks.routes(),
             "middleware": [
                 Middleware(front.Front, uploads=front.Uploads(UPLOADS)),
-                Middleware(adapter.ScriptFirst, address="page/language.js"),
+                Middleware(adapter.HeadFirst, head=looks.first()),
             ],
         },
         i18n=page.i18n_texts,

@@ -22,6 +22,7 @@ from texts import class_name, number, percent, say
 from aihealth import Prediction
 from aihealth.release import ReleaseConfig
 
+DRAWN = "drawn-"  # names of examples that docs/examples.py drew
 SHORT_NAME = 40  # characters of a file's name that a row shows
 
 _templates = jinja2.Environment(
@@ -196,6 +197,42 @@ def middle_cut(name: str, most: int = SHORT_NAME) -> str:
 def top_class(prediction: Prediction) -> str:
     """The most probable class, also where the model gives no answer."""
     return max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+
+
+def parts(
+    served: Served, language: str, examples: list[Path], *, local: bool = False
+) -> dict[str, str]:
+    """The parts of the page that depend on no answer: header, one, many, footer and trust.
+
+    Args:
+        served: the model.
+        language: "en" or "fr".
+        examples: images that are offered.
+        local: the model runs in the browser, and nothing is sent.
+    """
+    trusted = trust(served, language)
+    classifier = served.classifier
+    values: dict[str, dict[str, Any]] = {
+        "header": {"drawn": classifier is not None and classifier.config.drawn_data},
+        "one": {
+            "trust": trusted,
+            "examples": [(path.name, *_names(path, language)) for path in examples],
+            "drawn_examples": all(path.name.startswith(DRAWN) for path in examples),
+        },
+        "many": {},
+        "footer": {},
+    }
+    return {
+        **{key: page_part(key, language, local=local, **how) for key, how in values.items()},
+        "trust": trusted,
+    }
+
+
+def _names(path: Path, language: str) -> tuple[str, str]:
+    """An example's name in links, and as people read it: "drawn-2-Covid.png" is "Covid"."""
+    name = path.stem.split("-", 2)[-1] if path.name.startswith(DRAWN) else path.stem
+    key = name.lower()
+    return name, say(key, language) if key == "hand" else class_name(name, language)
 
 
 def page_part(name: str, language: str, **values: Any) -> str:

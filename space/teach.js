@@ -1,5 +1,7 @@
 // Teaching mode: read first, then see the model's answer; or read a whole folder whose subfolders
 // are the labels, in random order, and compare. The readings stay in this page's memory alone.
+import { entries, isZip, isWanted, unpack } from "./zip.js";
+
 const shuffled = (list) => list.map((item) => [Math.random(), item])
   .sort(([a], [b]) => a - b).map(([, item]) => item);
 
@@ -10,7 +12,7 @@ const element = (tag, text, ...children) => {
   return made;
 };
 
-export const setUpTeaching = ({ one, say, entries, unpack, isZip, names, on }) => {
+export const setUpTeaching = ({ one, say, names, on }) => {
   const root = document.getElementById("one");
   const toggle = document.querySelector("#teach input");
   const classes = Object.keys(names);
@@ -54,7 +56,7 @@ export const setUpTeaching = ({ one, say, entries, unpack, isZip, names, on }) =
   const labelled = async (files) => {
     const found = [];
     for (const file of files)
-      if (await isZip(file)) found.push(...(await entries(file)).filter((e) => !/\/$|(^|\/)(\.|__MACOSX)/.test(e.name)));
+      if (await isZip(file)) found.push(...(await entries(file)).filter((e) => isWanted(e.name)));
       else found.push({ own: file, name: file.webkitRelativePath || file.name });
     const label = (path) => path.split("/").slice(0, -1).reverse()
       .map((part) => classes.find((c) => c.toLowerCase() === part.toLowerCase())).find(Boolean);

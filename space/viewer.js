@@ -1,11 +1,10 @@
 // A viewer of radiographs: window and level, zoom, heatmap with its legend, keys, cover, export.
 // A plain module that knows no server: whoever has an image and an answer calls `show`.
 //
-// image: { film, deep, window, unit, maps: { side: [rows, columns], of: { class: base64 } },
-//          top, mapShown, names: { class: shown name }, lines: [text for the export] }
-// film: URL of a grey picture of 8 bits. deep: URL of an RGB picture whose red and green are the
-// upper and lower 8 bits of each stored value; window: [low, high] of it, 0..65535, as the model
-// saw it; unit: [value at 0, value at 65535].
+// image: { width, height, values, size, window, unit, maps: { side: [rows, columns], of: { class:
+//          bytes } }, top, mapShown, names: { class: shown name }, lines: [text for the export] }
+// values: grey levels (Uint8Array), or what the file stores (Uint16Array) with window: [low, high]
+// of it as the model saw it, and unit: [value at 0, value at 65535]. size: of the file.
 
 // Black body colours: order is seen without hue, also by people who do not tell red from green.
 const STOPS = [[60, 0, 60], [180, 20, 60], [245, 110, 30], [255, 215, 110]];
@@ -72,31 +71,15 @@ export const paintMap = (grid, [rows, columns]) => {
   return canvas;
 };
 
-/** The values of a picture, 0..255, or 0..65535 of two bytes each. */
-const readValues = async (url, deep) => {
-  const picture = new Image();
-  picture.src = url;
-  await picture.decode();
-  const canvas = document.createElement("canvas");
-  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(picture, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  const values = new Uint16Array(width * height);
-  for (let i = 0; i < values.length; i++)
-    values[i] = deep ? (data[4 * i] << 8) | data[4 * i + 1] : data[4 * i];
-  return { values, width, height };
-};
-
 export class Viewer {
   /**
    * @param root an empty element, which the viewer fills while there is an image.
    * @param texts its words by key.
-   * @param on what the page does: ask(blob, covered), remove(), compare(), view(state); all optional.
+   * @param on what the page does: ask({ width, height, luminance }, covered), remove(), compare(),
+   *   view(state); all optional.
    */
   constructor(root, texts, on = {}) {
-    Object.assign(this, { root, texts, on, image: null, pointers: new Map(), turn: 0 });
+    Object.assign(this, { root, texts, on, image: null, pointers: new Map() });
     root.innerHTML = LAYOUT;
     this.find = (selector) => root.querySelector(selector);
     root.querySelectorAll("[data-t]").forEach((e) => (e.textContent = texts[e.dataset.t]));
@@ -123,7 +106,6 @@ export class Viewer {
 
   /** An empty stage: an image is on its way. */
   wait() {
-    this.turn++;
     this.image = null;
     this.canvas.width = this.canvas.height = 0;
     this.film.querySelectorAll(".layer").forEach((layer) => layer.remove());
@@ -133,14 +115,12 @@ export class Viewer {
   }
 
   /** Show an image; nothing of the one before is kept. */
-  async show(image) {
-    const turn = ++this.turn;
-    const read = await readValues(image.deep || image.film, image.deep);
-    if (turn !== this.turn) return; // Another image, or none, was asked for in the meantime.
-    Object.assign(this, read, { image, range: image.deep ? 65535 : 255, covers: [] });
+  show(image) {
+    const { values, width: columns, height: rows } = image;
+    Object.assign(this, { image, values, covers: [], range: values.BYTES_PER_ELEMENT > 1 ? 65535 : 255 });
     this.first = image.window || [0, this.range];
-    this.canvas.width = this.width;
-    this.canvas.height = this.height;
+    this.canvas.width = this.width = columns;
+    this.canvas.height = this.height = rows;
     this.picture = this.canvas.getContext("2d").createImageData(this.width, this.height);
     const [width, height] = image.size;
     this.canvas.setAttribute("aria-label",
@@ -165,8 +145,7 @@ export class Viewer {
       label.append(input, text);
       choices.append(label);
       if (!name) continue;
-      const grid = Uint8Array.from(atob(maps.of[name]), (c) => c.charCodeAt(0));
-      const layer = paintMap(grid, maps.side);
+      const layer = paintMap(maps.of[name], maps.side);
       layer.className = "layer";
       layer.dataset.class = name;
       this.film.append(layer);
@@ -231,7 +210,7 @@ export class Viewer {
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame(() => {
       if (!this.image) return;
-      this.paint(this.canvas, this.state.invert);
+      this.paint();
       const [from, to] = this.image.unit || [0, this.range];
       const unit = (value) => from + (value / this.range) * (to - from);
       const { low, high } = this.state;
@@ -240,38 +219,34 @@ export class Viewer {
     });
   }
 
-  /** The image with its window and covers, on a canvas. */
-  paint(canvas, invert) {
+  /** Grey levels of the image with its window and covers. */
+  levels() {
     const { low, high } = this.state;
     const table = new Uint8ClampedArray(this.range + 1);
     for (let v = 0; v <= this.range; v++) table[v] = (255 * (v - low)) / (high - low);
-    if (invert) table.forEach((v, i) => (table[i] = 255 - v));
-    const out = new Uint32Array(this.picture.data.buffer);
+    const out = new Uint8Array(this.values.length);
     let sum = 0;
-    for (let i = 0; i < out.length; i++) {
-      const grey = table[this.values[i]];
-      sum += grey;
-      out[i] = 0xff000000 | (grey * 0x010101);
-    }
-    const context = canvas.getContext("2d");
-    context.putImageData(this.picture, 0, 0);
+    for (let i = 0; i < out.length; i++) sum += out[i] = table[this.values[i]];
     const grey = Math.round(sum / out.length); // Neither black nor white says anything.
-    context.fillStyle = `rgb(${grey}, ${grey}, ${grey})`;
-    for (const [x, y, width, height] of this.covers)
-      context.fillRect(x * this.width, y * this.height, width * this.width, height * this.height);
+    for (const [x, y, width, height] of this.covers) {
+      const [left, right] = [x, x + width].map((share) => Math.round(share * this.width));
+      const [top, bottom] = [y, y + height].map((share) => Math.round(share * this.height));
+      for (let row = top; row < bottom; row++)
+        out.fill(grey, row * this.width + left, row * this.width + right);
+    }
+    return out;
   }
 
-  /** What the model would see now, as a PNG. */
-  snapshot() {
-    const canvas = document.createElement("canvas");
-    Object.assign(canvas, { width: this.width, height: this.height });
-    this.paint(canvas, false);
-    return new Promise((done) => canvas.toBlob(done, "image/png"));
+  paint() {
+    const out = new Uint32Array(this.picture.data.buffer);
+    const flip = this.state.invert ? 0xffffff : 0;
+    this.levels().forEach((grey, i) => (out[i] = 0xff000000 | ((grey * 0x010101) ^ flip)));
+    this.canvas.getContext("2d").putImageData(this.picture, 0, 0);
   }
 
   ask() {
-    const covered = this.covers.length > 0;
-    this.snapshot().then((blob) => this.on.ask(blob, covered));
+    const { width, height, covers } = this;
+    this.on.ask({ width, height, luminance: this.levels() }, covers.length > 0);
   }
 
   /** All that is seen as one PNG. */

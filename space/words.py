@@ -25,6 +25,16 @@ WORDS = {
         "Les fichiers envoyés sont effacés du serveur dans l’heure. Rien n’est journalisé, gardé "
         "pour l’entraînement ni transmis. Retirez tout de même noms et dates de vos images.",
     ),
+    "footer_local": (
+        "The model runs in your browser. Your images never leave this computer, nothing is "
+        "logged, and the page works without a network once it was opened.",
+        "Le modèle tourne dans votre navigateur. Vos images ne quittent jamais cet ordinateur, "
+        "rien n’est journalisé, et la page fonctionne sans réseau une fois ouverte.",
+    ),
+    "never_leaves": (
+        "Your images never leave this computer.",
+        "Vos images ne quittent jamais cet ordinateur.",
+    ),
     "other_language": ("Français", "English"),
     # === Choosing images ===
     "upload": ("Your radiograph", "Votre radiographie"),
@@ -40,6 +50,7 @@ WORDS = {
         "Drop or choose files or a ZIP",
         "Déposez ou choisissez des fichiers ou un ZIP",
     ),
+    "choose_folder": ("Choose a folder", "Choisissez un dossier"),
     "upload_many_limits": (
         "Frontal chest radiographs only, up to 200 at once and 50 MB a file.",
         "Radiographies du thorax de face seulement, 200 à la fois et 50 Mo par fichier au plus.",
@@ -129,6 +140,11 @@ WORDS = {
         "The server could not be reached. Check the connection and choose the file again.",
         "Le serveur était injoignable. Vérifiez la connexion et choisissez de nouveau le fichier.",
     ),
+    "broke": (
+        "This page could not answer. Load it again and choose the file again.",
+        "Cette page n’a pas pu répondre. Rechargez-la et choisissez de nouveau le fichier.",
+    ),
+    "starting": ("Loading the model…", "Chargement du modèle…"),
     "busy": (
         "The server is busy. Wait a moment and choose the file again.",
         "Le serveur est occupé. Attendez un moment et choisissez de nouveau le fichier.",

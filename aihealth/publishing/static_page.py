@@ -5,7 +5,6 @@ and the words, is copied from `space/` when the folder is written.
 """
 
 import contextlib
-import datetime
 import hashlib
 import importlib
 import json
@@ -28,8 +27,9 @@ PACKAGES = "packages.json"  # which packages of npm, pinned
 PAGE_FILES = (
     release.CARD, PACKAGES, "index.html", "*.js", "*.css", "engine/*.js",
 )  # fmt: skip
-SHARED = ("viewer.js", "zip.js", "teach.js", "style.css")  # of space/
+SHARED = ("page.js", "viewer.js", "zip.js", "teach.js", "language.js", "style.css")  # of space/
 MODEL_FILES = (release.CONFIG, release.LITERT, release.OOD)
+WORKER = "sw.js"
 FILES = "files.json"  # every file with its digest: what the service worker keeps
 WORDS = "words.json"
 PAGE = "page.json"
@@ -166,24 +166,30 @@ def _words() -> dict[str, Any]:
 
 
 def _facts(into: Path, model: Path, model_id: str | None, commit: str | None) -> dict[str, Any]:
-    """What the page says of its model: name, commit, date, and how often which answer is right."""
-    reliability = importlib.import_module("reliability").Reliability.of(model)
-    config = release.ReleaseConfig.load(model)
+    """What the page says of its model: name, commit, and how often which answer is right."""
+    startup, render, reliabilities = map(
+        importlib.import_module, ("startup", "render", "reliability")
+    )
+    name = model_id or model.resolve().name
+    reliability = reliabilities.Reliability.of(model)
+    served = startup.Served(
+        Classifier(model, name=name, revision=commit),
+        name,
+        "hub" if commit else "folder",
+        reliability=reliability,
+    )
+    examples = sorted((into / "examples").iterdir())
+    classes = served.classifier.classes
     return {
-        "model": model_id or model.resolve().name,
+        "model": name,
         "revision": commit,
-        "date": datetime.date.today().isoformat(),
-        "drawn_data": config.drawn_data,
-        "examples": sorted(path.name for path in (into / "examples").iterdir()),
+        "parts": {
+            language: render.parts(served, language, examples, local=True) for language in LANGUAGES
+        },
         "reliability": {
             language: {
-                "answers": {
-                    label: reliability.sentence(label, language) for label in config.classes
-                },
+                "answers": {label: reliability.sentence(label, language) for label in classes},
                 "not_sure": reliability.sentence(None, language),
-                "known": reliability.plain("known", language),
-                "unknown": reliability.plain("unknown", language),
-                "details": reliability.details(language),
             }
             for language in LANGUAGES
         },
@@ -191,11 +197,17 @@ def _facts(into: Path, model: Path, model_id: str | None, commit: str | None) ->
 
 
 def _list(into: Path) -> None:
-    """Write the list of all files, but for the card, which the Hub's builder may change."""
+    """Write the list of all files, but for the card, which the Hub's builder may change.
+
+    The service worker is not in it either: it has the list's version, by which a browser that
+    keeps the page sees that there is another one.
+    """
     files = {
         path.relative_to(into).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(into.rglob("*"))
-        if path.is_file() and path.name != release.CARD
+        if path.is_file() and path.name not in (release.CARD, WORKER)
     }
     version = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
     release.write_json(into / FILES, {"version": version, "files": files})
+    with (into / WORKER).open("a", encoding="utf-8") as file:
+        file.write(f"// {version}\n")

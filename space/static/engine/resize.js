@@ -16,7 +16,7 @@ export const prepare = (picture, size) => {
 };
 
 /** Means of blocks of x by y pixels; those at the right and lower end may be smaller. */
-const reduce = ({ width, height, data }, x, y) => {
+export const reduce = ({ width, height, data }, x, y) => {
   const [columns, rows] = [Math.ceil(width / x), Math.ceil(height / y)];
   const out = new Uint8Array(columns * rows);
   const sums = new Uint32Array(columns);

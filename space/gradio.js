@@ -1,0 +1,106 @@
+// The page's server: files go to Gradio's documented HTTP API. Their names stay in the browser.
+import { Refused, setUpPage, speaker } from "./page.js";
+
+const settings = JSON.parse(document.getElementById("settings").textContent);
+const language = document.documentElement.lang;
+const texts = settings.texts[language];
+const say = speaker(texts);
+
+const upload = async (files, signal) => {
+  const body = new FormData();
+  for (const [name, file] of files) body.append("files", file, name);
+  const response = await fetch("gradio_api/upload", { method: "POST", body, signal });
+  if (response.status === 413) throw new Refused(say("too_large", { limit: settings.megabytes }));
+  if (!response.ok) throw new Refused(say("not_sent"));
+  const paths = await response.json();
+  return paths.map((path, i) =>
+    ({ path, orig_name: files[i][0], meta: { _type: "gradio.FileData" } }));
+};
+
+/** Call an endpoint; `onstep` hears what comes before the last answer. */
+const call = async (name, data, signal, onstep) => {
+  const start = await fetch(`gradio_api/call/${name}`, { method: "POST", signal,
+    headers: { "Content-Type": "application/json" }, body: JSON.stringify({ data }) });
+  if (!start.ok) throw new Refused(say("busy"));
+  const { event_id } = await start.json();
+  const answer = await fetch(`gradio_api/call/${name}/${event_id}`, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) throw new Refused(say("not_sent"));
+    text += value;
+    const messages = text.split("\n\n");
+    text = messages.pop();
+    for (const message of messages) {
+      const [, event, json] = /^event: (\w+)\ndata: (.*)$/s.exec(message) ?? [];
+      if (event === "complete") return JSON.parse(json)[0];
+      if (event === "generating") onstep?.(JSON.parse(json)[0]);
+      if (event === "error") throw new Refused(JSON.parse(json)?.error || say("busy"));
+    }
+  }
+};
+
+const element = (html) => document.createRange().createContextualFragment(html).firstElementChild;
+
+/** The values of a picture: 8 bits, or 16 where its red and green are the two bytes of each. */
+const readValues = async (url, deep) => {
+  const picture = new Image();
+  picture.src = url;
+  await picture.decode();
+  const canvas = document.createElement("canvas");
+  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  const values = new (deep ? Uint16Array : Uint8Array)(width * height);
+  for (let i = 0; i < values.length; i++)
+    values[i] = deep ? (data[4 * i] << 8) | data[4 * i + 1] : data[4 * i];
+  return { values, width, height };
+};
+
+const ask = async (file, signal) => {
+  const [sent] = await upload([["image", file]], signal);
+  const { html, image, ...answer } = await call("show", [sent, language], signal);
+  if (image) {
+    Object.assign(image, await readValues(image.deep || image.film, image.deep));
+    for (const [name, grid] of Object.entries(image.maps.of))
+      image.maps.of[name] = Uint8Array.from(atob(grid), (sign) => sign.charCodeAt(0));
+  }
+  return { ...answer, image, card: element(html) };
+};
+
+const asPng = ({ width, height, luminance }) => {
+  const canvas = document.createElement("canvas");
+  const picture = new ImageData(width, height);
+  Object.assign(canvas, { width, height });
+  luminance.forEach((grey, i) => picture.data.set([grey, grey, grey, 255], 4 * i));
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+};
+
+const askMany = async (files, signal, onstep) => {
+  const large = files.filter((file) => file.size > settings.megabytes * 2 ** 20);
+  if (large.length) throw new Refused(`${large.map((f) => f.name).join(", ")}: ${
+    say("too_large", { limit: settings.megabytes })}`);
+  const sent = await upload(files.map((file) => [file.name, file]), signal);
+  return element((await call("show_batch", [sent, language], signal, onstep)).html);
+};
+
+const start = () => setUpPage({ texts, names: settings.names[language], base: "page/",
+  megabytes: settings.megabytes, failed: say("not_sent"), ask, askMany,
+  askPixels: async (pixels, signal) => ask(await asPng(pixels), signal) });
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-copy]");
+  if (button) navigator.clipboard.writeText(button.parentNode.querySelector("code").textContent)
+    .then(() => (button.textContent = say("copied")));
+});
+
+// Gradio builds the page while this module runs, or after it.
+if (document.getElementById("one")) start();
+else new MutationObserver((_, observer) => {
+  if (!document.getElementById("one")) return;
+  observer.disconnect();
+  start();
+}).observe(document, { childList: true, subtree: true });
