@@ -18,7 +18,7 @@ ASK = """async ({ message, arrays }) => {
     if (message.bytes) message.bytes = message.bytes.buffer;
     message.features &&= message.features.map((one) => Float32Array.from(one));
     const answer = await new Promise((done) => {
-        window.worker ??= new Worker("engine/worker.js");
+        window.worker ??= new Worker("/engine/worker.js");
         window.worker.onmessage = ({ data }) => done(data);
         window.worker.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
         window.worker.postMessage(message);
@@ -181,7 +181,7 @@ def opened(folder):
     with served(folder) as url, sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page()
-        page.goto(url)
+        page.goto(f"{url}model/")  # A listing: the page itself forbids workers of others.
         engine = Engine(page, url)
         engine.ask("open", base=url)
         yield engine
