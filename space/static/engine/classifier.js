@@ -31,7 +31,7 @@ export const openClassifier = async (base) => {
   try {
     config = JSON.parse(new TextDecoder().decode(text));
     distance = (config.ood_threshold ?? null) === null ? null : await FeatureDistance.of(far);
-    network = await openNetwork(new Uint8Array(model), base);
+    network = await openNetwork(new Uint8Array(model));
   } catch (error) {
     throw error instanceof Refusal ? error : new Refusal(MODEL_BROKEN);
   }
