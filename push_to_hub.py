@@ -16,7 +16,7 @@ The token comes from `hf auth login`, from HF_TOKEN, or from --token-file; it is
 
 import argparse
 
-from aihealth.errors import UserError, run_cli
+from aihealth.errors import Parser, UserError, run_cli
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ class _Renamed(argparse.Action):
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; `what` is model, space or dataset."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
+    parser = Parser(description=__doc__, formatter_class=raw, allow_abbrev=False)
     commands = parser.add_subparsers(dest="what", required=True, metavar="model|space|dataset")
 
     model = commands.add_parser("model", help="a release folder that train.py wrote")

@@ -28,7 +28,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from aihealth.data.cluster import Cluster
-from aihealth.errors import UserError, run_cli
+from aihealth.errors import Parser, UserError, run_cli
 from aihealth.release import no_part_left
 from aihealth.training import distribution
 from aihealth.training.settings import RECIPE, Settings
@@ -104,9 +104,7 @@ def parse_arguments() -> Settings:
         name = word.partition("=")[0]
         if name in RENAMED:
             raise UserError(f"{name} is called {RENAMED[name]} now")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     # fmt: off
     add("--data", action="append", required=True, metavar="DIR_OR_REPO",

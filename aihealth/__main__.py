@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from aihealth import release
-from aihealth.errors import UserError, run_cli
+from aihealth.errors import Parser, UserError, run_cli
 
 FORMATS = ("table", "csv", "json", "parquet")
 
@@ -81,7 +81,7 @@ with a 95% interval."""
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
-    parser = _Parser(
+    parser = Parser(
         prog="aihealth" if Path(sys.argv[0]).stem == "aihealth" else "python -m aihealth",
         description="Classify chest radiographs with a release and measure it.",
         epilog=_EPILOG,
@@ -217,18 +217,6 @@ class _Renamed(argparse.Action):
         raise UserError(f"{option} is now --format {form}, or --out FILE.{form} for a file")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose refusals are printed as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def _model(args: argparse.Namespace) -> str:
     if args.model:
         return args.model
@@ -241,7 +229,7 @@ def _model(args: argparse.Namespace) -> str:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from aihealth.inference.archive import locate
+    from aihealth.data.archive import locate
     from aihealth.inference.predict import predict
 
     if not args.inputs and not args.data:

@@ -12,7 +12,7 @@ import numpy as np
 from aihealth import dicom_file, dicom_frame, dicom_layout, dicom_window, limits
 from aihealth.dicom_tags import items, text, texts
 from aihealth.errors import ImageError, install_command
-from aihealth.images import Strips, ends_of, stretch, stretch_strips
+from aihealth.levels import Strips, ends_of, stretch, stretch_strips
 from aihealth.limits import check_size
 
 

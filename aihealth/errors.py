@@ -1,5 +1,6 @@
 """Problems a user can mend, and how the command lines show them."""
 
+import argparse
 import contextlib
 import errno
 import io
@@ -9,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -72,6 +74,18 @@ def run_cli(main: Callable[[], None]) -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose refusals are printed as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse it.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def warn(sentence: str) -> None:

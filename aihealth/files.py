@@ -7,7 +7,7 @@ bytes. Hidden files and what operating systems leave behind are passed over.
 import collections
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -142,3 +142,45 @@ def inside(folder: str | os.PathLike, *names: str) -> Path:
     if not parts or os.path.isabs(path) or PurePath(path).drive or ".." in parts or "\0" in path:
         raise UserError(f"{path!r} is no name of a file in {folder}; it was not written or read")
     return Path(folder, path)
+
+
+def check_output(
+    out: str | os.PathLike,
+    *,
+    option: str = "--out",
+    inputs: Iterable[Path] = (),
+    built: bool = False,
+    ours: bool = False,
+) -> Path:
+    """Say now, and not after the long work, that a folder cannot be written.
+
+    Args:
+        out: the folder, there or not.
+        option: by which it was named.
+        inputs: folders that it must not overlap.
+        built: it is built under another name and renamed, so it must be new or empty.
+        ours: what it holds may be replaced.
+
+    Returns:
+        Where it lies, links followed.
+
+    Raises:
+        UserError: a file is in its place, it may not be written to, it overlaps an input, it holds
+            something else, or it cannot be renamed.
+    """
+    folder, here = Path(os.path.realpath(out)), Path.cwd()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir():
+        raise UserError(f"{option} {out}: {place} is a file; name a folder")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"{option} {out}: {place} may not be written to; name another folder")
+    for other in (path.resolve() for path in inputs):
+        if folder == other or other in folder.parents or folder in other.parents:
+            raise UserError(f"{option} {out} and the input {other} overlap; name another folder")
+    if built and folder in (here, *here.parents):
+        raise UserError(f"{option} {out} is the folder you are in, or one above it; name another")
+    if built and folder.is_mount():
+        raise UserError(f"{option} {out} is a mount point; name a folder in it, such as {out}/data")
+    if built and not ours and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{option} {out} exists and holds something else; name a new folder")
+    return folder

@@ -9,19 +9,19 @@ import base64
 import binascii
 import contextlib
 import io
-import math
 import os
 import re
 import urllib.parse
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from aihealth import limits, signatures, structure, wall
+from aihealth import limits, signatures, structure, tiff, wall
 from aihealth.errors import ImageError
 from aihealth.files import HEAD, starts_like_image
+from aihealth.levels import Strips, ends_of, stretch, stretch_strips
 from aihealth.limits import MAX_BYTES, check_size, too_many_pixels
 from aihealth.signatures import is_dicom
 
@@ -31,7 +31,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 
 
-Strips = Iterable[tuple[slice, np.ndarray]]
 ImageLike = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 
@@ -154,48 +153,7 @@ def _from_base64(text: str) -> bytes | None:
 def _open(data: bytes) -> tuple[Image.Image, bool]:
     """Open a picture; a TIFF at its radiograph, with whether it has others."""
     picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    return picture, picture.format == "TIFF" and _to_film(picture)
-
-
-def _to_film(picture: Image.Image) -> bool:
-    """Turn a TIFF to its first page that is no preview and no mask.
-
-    Returns:
-        Whether there are more such pages.
-
-    Raises:
-        ImageError: there is none.
-    """
-    pages: list[tuple[int, int, int]] = []  # number, width, height
-    previews = list(pages)
-    for number in range(_PAGES):
-        try:
-            picture.seek(number)
-        except Exception:  # There is no such page, or it is damaged.
-            break
-        reduced = picture.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 5 or (
-            picture.tag_v2.get(_SUBFILE_TYPE) == 2
-        )
-        (previews if reduced else pages).append((number, *picture.size))
-    if not pages:
-        if len(previews) > 1 or picture.tag_v2.get(_SUB_IFDS):
-            raise ImageError("the TIFF file has a preview where its image should be; save it anew")
-        pages = previews
-    first = next((page for page in pages if _is_preview_of(pages[0], page)), pages[0])
-    picture.seek(first[0])
-    return any(page != first and not _is_preview_of(page, first) for page in pages)
-
-
-def _is_preview_of(small: tuple[int, int, int], large: tuple[int, int, int]) -> bool:
-    """Whether a page is another one at a quarter of its sides or less, as previews are."""
-    _, width, height = small
-    _, whole_width, whole_height = large
-    alike = abs(width * whole_height - height * whole_width) <= 0.1 * height * whole_width
-    return alike and 4 * width <= whole_width and 4 * height <= whole_height
-
-
-_PAGES = 32  # of a TIFF, that are looked at
-_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_IFDS, _SAMPLE_FORMAT = 254, 255, 330, 339
+    return picture, picture.format == "TIFF" and tiff.to_film(picture)
 
 
 def _read(
@@ -267,92 +225,12 @@ def mirror_correlation(pixels: np.ndarray) -> float:
     return float((thumbnail * thumbnail[:, ::-1]).sum() / power) if power > 0 else 1.0
 
 
-def stretch(pixels: np.ndarray, ends: tuple[float, float] | None = None) -> np.ndarray:
-    """Stretch values of any range linearly to uint8 0..255; a constant image becomes black.
-
-    Args:
-        pixels: `(h, w)`.
-        ends: what becomes 0 and 255; by default `ends_of` the image.
-
-    Raises:
-        ImageError: values that are not numbers.
-    """
-    strips = [(rows, pixels[rows]) for rows in limits.strips(*pixels.shape[:2])]
-    return stretch_strips(lambda: strips, pixels.shape, ends)
-
-
-def stretch_strips(
-    strips: Callable[[], Strips], shape: tuple[int, ...], ends: tuple[float, float] | None = None
-) -> np.ndarray:
-    """As `stretch`, of an image that is given in strips, so that no copy of all is needed.
-
-    Args:
-        strips: gives rows and their values, each time that it is called.
-        shape: of the image.
-        ends: as for `stretch`.
-    """
-    low, high = (np.float32(end) for end in ends or ends_of(strips))
-    scale = np.float32(255) / (high - low) if high > low else np.float32(0)
-    grey = np.empty(shape, np.uint8)
-    for rows, strip in strips():
-        values = strip.astype(np.float32)
-        values -= low
-        values *= scale
-        np.clip(values, 0, 255, out=values)
-        grey[rows] = np.rint(values, out=values)
-    return grey
-
-
-def ends_of(strips: Callable[[], Strips]) -> tuple[float, float]:
-    """The lowest and highest value of an image that are no defects of the detector.
-
-    One dead or hot pixel must not make the rest black. What lies beyond the outermost half percent
-    is left out from where a gap opens that is wider than the range of all the others.
-
-    Args:
-        strips: as for `stretch_strips`.
-
-    Raises:
-        ImageError: values that are not numbers.
-    """
-    lows, highs, samples = [], [], []
-    for _, strip in strips():
-        lows.append(strip.min())
-        highs.append(strip.max())
-        flat = strip.reshape(-1)
-        samples.append(flat[:: flat.size // 2**14 | 1])
-    low, high = np.min(lows), np.max(highs)
-    if not np.isfinite([low, high]).all():
-        raise ImageError("the image has values that are not numbers")
-    inner = [float(end) for end in np.percentile(np.concatenate(samples), (_RARE, 100 - _RARE))]
-    spread = inner[1] - inner[0]
-    if spread > 0 and float(high) - inner[1] > spread:
-        tail = [strip[strip > inner[1]] for _, strip in strips()]
-        high = _before_gap(np.unique(np.concatenate(tail)), inner[1], spread)
-    if spread > 0 and inner[0] - float(low) > spread:
-        tail = [strip[strip < inner[0]] for _, strip in strips()]
-        low = _before_gap(np.unique(np.concatenate(tail))[::-1], inner[0], spread)
-    return low, high
-
-
-_RARE = 0.5  # percent of the pixels
-
-
-def _before_gap(tail: np.ndarray, start: float, width: float) -> float:
-    """The last of some values before a gap of a width, seen from a start."""
-    steps = np.abs(np.diff(np.concatenate([[start], tail.astype(np.float64)])))
-    gaps = np.flatnonzero(steps > width)
-    if not gaps.size:
-        return tail[-1]
-    return tail[gaps[0] - 1] if gaps[0] else math.ceil(start) if tail[0] < start else int(start)
-
-
 def _grey_picture(picture: Image.Image) -> np.ndarray:
     limits.check_picture(picture)  # Known from the header, before anything is decoded.
     # Pillow turns black and white for this where there are at most 8 bits, and only there.
     white_is_zero = getattr(picture, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
     deep_colour = re.search(";16[BLN]", str(getattr(picture, "tile", ())[:1]))
-    kind = _number_kind(picture)
+    kind = tiff.number_kind(picture)
     picture.load()
     with contextlib.suppress(Exception):  # Damaged EXIF says nothing; the image is still good.
         if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
@@ -374,19 +252,6 @@ def _grey_picture(picture: Image.Image) -> np.ndarray:
             "the image uses less than half of its 16 bits a colour; save it in grey or with 8 bits"
         )
     return stretch(grey, (low, high))
-
-
-def _number_kind(picture: Image.Image) -> type | None:
-    """Numbers of a TIFF that Pillow takes for others of the same length, None for all the rest."""
-    tags = getattr(picture, "tag_v2", {})
-    (sample_format, *_) = np.ravel(tags.get(_SAMPLE_FORMAT, 1))
-    (bits, *_) = np.ravel(tags.get(_BITS, 1))
-    if picture.mode == "L" and (sample_format, bits) == (2, 8):
-        return np.int8
-    return np.uint32 if picture.mode == "I" and (sample_format, bits) == (1, 32) else None
-
-
-_BITS = 258
 
 
 def _strips(picture: Image.Image, mode: str | None = None, kind: type | None = None) -> Strips:

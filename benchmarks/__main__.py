@@ -32,6 +32,7 @@ NAMES = (
     "throughput",
     "serving_cost",
     "space_start",
+    "first_paint",
     "load_space",
     "training_input",
     "training_epoch",

@@ -25,8 +25,8 @@ def run(settings: Settings) -> list[Table]:
 
 
 def _scaling(settings: Settings) -> Table:
+    from aihealth.data.archive import FILES
     from aihealth.inference import ray_engine
-    from aihealth.inference.archive import FILES
 
     count = 640 if settings.quick else 2000
     folder = mixed_folder(settings, count)
@@ -93,7 +93,7 @@ def _one_process(settings: Settings) -> Table:
 
     from aihealth.answers import row
     from aihealth.classifier import Classifier
-    from aihealth.inference.archive import FILES, parts
+    from aihealth.data.archive import FILES, parts
     from aihealth.inference.writers import writer
 
     classifier = Classifier(settings.model)
@@ -127,8 +127,8 @@ def _one_process(settings: Settings) -> Table:
 
 def _collecting(settings: Settings) -> Table:
     """What the process that started Ray can take: empty files cost the workers next to nothing."""
+    from aihealth.data.archive import FILES
     from aihealth.inference import ray_engine
-    from aihealth.inference.archive import FILES
 
     count, warm = 6400 if settings.quick else 60000, 100 * FILES // 2
     folder = settings.work / f"empty-{count}"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from aihealth.data.classes import CLASSES, Classes
-from aihealth.errors import UserError, run_cli
+from aihealth.errors import Parser, UserError, run_cli
 from aihealth.release import whole_file
 from data_prep.splits import RATIOS, SEED
 
@@ -28,7 +28,7 @@ COVIDx, RSNA, or a CSV with the columns file and label); NAME names the hospital
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data_prep",
         description="Turn chest radiographs into an imagefolder to train on.",
         epilog=_EPILOG,

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from aihealth import images
 from aihealth.data.layouts import CLASSES
 from aihealth.errors import UserError
-from aihealth.files import suffix_is_image
+from aihealth.files import check_output, suffix_is_image
 
 SIDE = 224  # of the images, pixels
 _BLACK = 8  # grey levels up to this are outside of the lungs
@@ -31,18 +31,17 @@ def compose(lungs: str, films: str, masks: str, out: str, seed: int = 1337) -> i
         films: folder, at any depth, of whole films.
         masks: folder of outlines of the lungs of some of these films: white on black, PNG files of
             the films' names.
-        out: the folder to write; must not exist.
+        out: the folder to write; must be empty or not there.
         seed: which lungs go into which film.
 
     Returns:
         How many images were written; pairs that hardly overlap are left out.
 
     Raises:
-        UserError: `out` exists, no film belongs to a mask, there are no lungs, or a file cannot
-            be read.
+        UserError: `out` holds something, no film belongs to a mask, there are no lungs, or a file
+            cannot be read.
     """
-    if Path(out).exists():
-        raise UserError(f"--out {out} exists; choose another folder")
+    check_output(out, built=True)
     backgrounds = _backgrounds(films, masks)
     rng, written = random.Random(seed), 0
     for path in sorted(Path(lungs).glob("*/*")):

@@ -18,7 +18,7 @@ from aihealth.data.layouts import CLASSES
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
-from data_prep.output import output_folder
+from aihealth.files import check_output
 from data_prep.radiographs import STYLES, Style, draw_anatomy, draw_radiograph
 
 SIZE = 256
@@ -49,13 +49,11 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
     Raises:
         UserError: too few images, or something is in the way.
     """
-    folder = output_folder(out)
+    folder = check_output(out, built=True)
     if images_per_class < 4 * len(STYLES):
         raise UserError(f"--images-per-class {images_per_class}: at least {4 * len(STYLES)}")
     if seed < 0:
         raise UserError(f"--seed {seed}: 0 or more")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{out} exists and is not empty; choose another --out")
     part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     jobs = []
     for number, hospital in enumerate(STYLES):

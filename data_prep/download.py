@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from aihealth.errors import UserError, first_line
+from aihealth.files import check_output
 from aihealth.hub import resolve
 
 # The collection that the original project ships: 1626 Covid, 1802 Normal, 1800 Pneumonia.
@@ -20,7 +21,7 @@ def download(
 
     Args:
         source: "original", "kaggle" or "hub".
-        out: folder to make; it must not exist.
+        out: folder to make; it must be empty or not there.
         url: address of the original project's git repository, for "original".
         name: dataset id, for "hub" and, instead of `KAGGLE_ID`, for "kaggle".
 
@@ -30,9 +31,7 @@ def download(
     Raises:
         UserError: a missing option, something in the way, or the network says no.
     """
-    out = Path(out)
-    if out.exists():
-        raise UserError(f"{out} exists; choose another --out or remove it")
+    out = check_output(out, built=True)
     part = out.with_name(f"{out.name}.part-{os.getpid()}")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

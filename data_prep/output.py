@@ -19,34 +19,6 @@ from data_prep.scan import Scanned
 _STEM = 240  # bytes of a file name without number and suffix; file systems allow 255 in all
 
 
-def output_folder(out: str | Path) -> Path:
-    """Where a link leads that is given as --out: a folder that can be built beside and renamed.
-
-    Raises:
-        UserError: it cannot be renamed.
-    """
-    folder, here = Path(os.path.realpath(out)), Path.cwd()
-    if folder in (here, *here.parents):
-        raise UserError(f"--out {out} is the folder you are in, or one above it; name another")
-    if folder.is_mount():
-        raise UserError(f"--out {out} is a mount point; name a folder in it, such as {out}/data")
-    return folder
-
-
-def check_output(out: Path, roots: Sequence[str]) -> None:
-    """Refuse a folder that overlaps an input or holds something else.
-
-    Raises:
-        UserError: it does.
-    """
-    for root in roots:
-        folder = Path(root.partition("=")[2] if not Path(root).is_dir() else root).resolve()
-        if out == folder or folder in out.parents or out in folder.parents:
-            raise UserError(f"--out {out} and the input {folder} overlap; choose another --out")
-    if out.exists() and not is_prepared(out) and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not a prepared dataset; choose another --out")
-
-
 def is_up_to_date(out: Path, fingerprint: str, overwrite: bool) -> bool:
     """Whether the folder holds what would be made; a file that was lost is refused.
 

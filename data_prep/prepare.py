@@ -12,13 +12,13 @@ import numpy as np
 
 from aihealth.data.classes import Classes
 from aihealth.data.duplicates import near_duplicates
-from aihealth.data.layouts import MASKS, Entry, find_images, say
-from aihealth.data.manifest import REPORT
+from aihealth.data.layouts import MASKS, Entry, find_images, say, split_root
+from aihealth.data.manifest import REPORT, is_prepared
 from aihealth.data.patients import Patients, find_patients, patients_from_csv
 from aihealth.data.tables import table
 from aihealth.errors import UserError, warn
 from aihealth.evaluation.intervals import MIN_GROUPS
-from aihealth.files import Account
+from aihealth.files import Account, check_output
 from aihealth.release import read_json
 from data_prep.groups import group_images
 from data_prep.inspection import (
@@ -28,7 +28,7 @@ from data_prep.inspection import (
     patients_line,
     thumbnails,
 )
-from data_prep.output import check_output, is_up_to_date, output_folder, write
+from data_prep.output import is_up_to_date, write
 from data_prep.scan import Scanned, Unreadable, digest_files, scan_images
 from data_prep.splits import (
     RATIOS,
@@ -88,8 +88,8 @@ def prepare(
     Raises:
         UserError: an input or an option that cannot be used; nothing is written then.
     """
-    out = output_folder(out)
-    check_output(out, roots)
+    inputs = [split_root(root)[1] for root in roots]
+    out = check_output(out, inputs=inputs, built=True, ours=is_prepared(out))
     listing = find_images(roots, options.classes, source_from_name=options.source_from_name)
     notes = [*listing.notes, *filter(None, [listing.without()])]
     say(notes)

@@ -1,6 +1,7 @@
 """All that the page uses of Gradio beyond its documented interface; tests fail when it moves."""
 
 import datetime
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,21 +19,21 @@ def describe_in_full(component: gr.File) -> None:
     component._api_info_cache = _inlined(schema, schema.pop("$defs", {}))
 
 
-class ScriptFirst:
-    """Puts a script before Gradio's own into the page; `head` of `launch` comes after them.
+class HeadFirst:
+    """Puts elements before Gradio's own into the page, and compresses it, which Gradio does not.
 
-    The page's language has to be known before Gradio asks the browser for it.
+    The page's language has to be known before Gradio asks the browser for it, and the page's
+    modules are wanted before Gradio, which runs `head` of `launch` at its end, asks for the first.
     """
 
-    def __init__(self, app: Any, address: str) -> None:
+    def __init__(self, app: Any, head: str) -> None:
         """Wrap an ASGI application.
 
         Args:
             app: the application.
-            address: of the script, relative to the page.
+            head: HTML.
         """
-        self._app = app
-        self._tag = f'<script src="{address}"></script>'.encode()
+        self._app, self._head = app, head.encode()
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Answer a request; only the page itself is changed."""
@@ -49,8 +50,13 @@ class ScriptFirst:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            whole = body.replace(b"<head>", b"<head>" + self._tag, 1)
+            whole = body.replace(b"<head>", b"<head>" + self._head, 1)
             headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
+            headers.append((b"vary", b"accept-encoding"))
+            accepted = b",".join(v for k, v in scope["headers"] if k == b"accept-encoding")
+            if b"gzip" in accepted:
+                whole = gzip.compress(whole, 6)
+                headers.append((b"content-encoding", b"gzip"))
             headers.append((b"content-length", str(len(whole)).encode()))
             await send({**start, "headers": headers})
             await send({"type": "http.response.body", "body": whole})

@@ -26,9 +26,16 @@ import privacy
 
 UPLOADS = privacy.use_private_folder()  # before Gradio reads where to put uploads
 
+from aihealth.errors import UserError, needs
+
+try:
+    with needs("space"):
+        import gradio as gr
+except UserError as error:
+    sys.exit(f"error: {error}")
+
 import adapter
 import front
-import gradio as gr
 import guide
 import looks
 import render
@@ -141,7 +148,7 @@ def main() -> None:
             "routes": looks.routes(),
             "middleware": [
                 Middleware(front.Front, uploads=front.Uploads(UPLOADS)),
-                Middleware(adapter.ScriptFirst, address="page/language.js"),
+                Middleware(adapter.HeadFirst, head=looks.first()),
             ],
         },
         i18n=page.i18n_texts,

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 _HERE = Path(__file__).resolve().parent
+_FIRST = ("language.js", "first.css")  # short; all else would wait for them
 
 _COLOURS = {
     "body_background_fill": "var(--paper)",
@@ -67,6 +68,16 @@ def head(settings: dict[str, Any]) -> str:
         f'<script type="application/json" id="settings">{text}</script>'
         '<script type="module" src="page/gradio.js"></script>'
     )
+
+
+def first() -> str:
+    """What goes before Gradio's own scripts: language, layout, and which modules will be wanted."""
+    script, style = ((_HERE / name).read_text(encoding="utf-8") for name in _FIRST)
+    modules = (path.name for path in sorted(_HERE.glob("*.js")) if path.name not in _FIRST)
+    wanted = "".join(
+        f'<link rel="modulepreload" href="page/{name}" fetchpriority="low">' for name in modules
+    )
+    return f"<script>{script}</script><style>{style}</style>{wanted}"
 
 
 def routes() -> list[Mount]:

@@ -246,4 +246,39 @@ SENTENCES = {
     "the TIFF file has a preview where its image should be; save it anew": (
         "le fichier TIFF a un aperçu à la place de son image ; enregistrez-le de nouveau"
     ),
+    "this is an AVIF image; save it as PNG or JPEG": (
+        "c’est une image AVIF ; enregistrez-la en PNG ou JPEG"
+    ),
+    "this is a JPEG XL image; save it as PNG or JPEG": (
+        "c’est une image JPEG XL ; enregistrez-la en PNG ou JPEG"
+    ),
+    "this is a Photoshop file; save it as PNG or JPEG": (
+        "c’est un fichier Photoshop ; enregistrez-le en PNG ou JPEG"
+    ),
+    "this is a NIfTI volume; save it as PNG or JPEG": (
+        "c’est un volume NIfTI ; enregistrez-le en PNG ou JPEG"
+    ),
+    "this is a video; save one frame as PNG": ("c’est une vidéo ; enregistrez-en une image en PNG"),
+    "this is damaged": ("ce fichier est endommagé"),
+    "this is a web page or other text, not an image; download the file itself": (
+        "c’est une page web ou un autre texte, pas une image ; téléchargez le fichier même"
+    ),
+    "the file is of a kind that holds no image": (
+        "le fichier est d’un genre qui ne contient pas d’image"
+    ),
+    "the array has no values but 0 and 1, as a mask has; values from 0 to 255 are needed": (
+        "l’image n’a que les valeurs 0 et 1, comme un masque ; il en faut de 0 à 255"
+    ),
+    # === Of the page that never uploads (space/static) ===
+    "the image is of a kind that this page cannot read; save it as PNG or JPEG": (
+        "l’image est d’un genre que cette page ne sait pas lire ; enregistrez-la en PNG ou JPEG"
+    ),
+    "the model of this page is damaged or incomplete; load the page again": (
+        "le modèle de cette page est endommagé ou incomplet ; rechargez la page"
+    ),
+    "this browser cannot run the model (WebAssembly with SIMD is missing or forbidden); "
+    "use a newer one": (
+        "ce navigateur ne peut pas exécuter le modèle (WebAssembly avec SIMD manque ou est "
+        "interdit) ; utilisez-en un plus récent"
+    ),
 }

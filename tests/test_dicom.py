@@ -20,7 +20,8 @@ from pydicom.uid import (
 )
 
 from aihealth.dicom import decode_dicom, is_lateral
-from aihealth.images import ImageError, decode, decode_here, stretch
+from aihealth.images import ImageError, decode, decode_here
+from aihealth.levels import stretch
 from tests.helpers.image_files import RAMP, brightens_to_the_right, encode, make_dicom, shipped
 
 

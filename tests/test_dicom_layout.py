@@ -9,7 +9,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1
 
 from aihealth.dicom import IDENTITY
 from aihealth.dicom_layout import NO_PHOTOMETRIC
-from aihealth.images import ImageError, decode, decode_with_warning, stretch
+from aihealth.images import ImageError, decode, decode_with_warning
+from aihealth.levels import stretch
 from tests.helpers.image_files import RAMP, encode
 
 FILM = RAMP.astype(np.uint16) * 20 + 200  # 200 to 3980: 12 bits

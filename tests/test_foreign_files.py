@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from aihealth.images import ImageError, decode, decode_with_warning, stretch
+from aihealth.images import ImageError, decode, decode_with_warning
+from aihealth.levels import stretch
 from tests.helpers.image_files import RAMP, encode, make_dicom
 
 PNG = encode(Image.fromarray(RAMP))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from aihealth import images
 from aihealth.images import ImageError, decode, decode_with_warning, mirror_correlation, prepare
+from aihealth.levels import stretch
 from tests.helpers.image_files import (
     GRAIN,
     RAMP,
@@ -103,7 +104,7 @@ def test_a_tiff_whose_lowest_value_is_white_is_no_negative(dtype, orientation):
 )
 def test_colours_of_sixteen_bits_are_stretched_where_the_upper_eight_suffice(deep, kind):
     values = RAMP.astype(np.uint16) * 256
-    assert np.array_equal(decode(deep(values, kind)), images.stretch(RAMP))
+    assert np.array_equal(decode(deep(values, kind)), stretch(RAMP))
     with pytest.raises(ImageError, match="save it in grey or with 8 bits"):
         decode(deep(values // 16, kind))  # 12 bits: Pillow would leave 12 levels
 

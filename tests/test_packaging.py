@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -49,8 +50,9 @@ def environment(wheel, tmp_path_factory):
     return make
 
 
-def run(python, folder, *words):
+def run(python, folder, *words, **more):
     variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables |= more
     return subprocess.run(
         [str(python), *map(str, words)], cwd=folder, env=variables, capture_output=True, text=True
     )
@@ -141,10 +143,34 @@ def test_with_its_extra_training_data_is_prepared_and_measured(environment, work
     assert "checkout" in sentence(done) or "clone" in sentence(done)
 
 
+def test_without_its_extra_the_page_names_it(environment, work):
+    done = run(environment(None), work, ROOT / "space" / "app.py")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: this needs gradio, which is not installed: pip install")
+
+
 def test_with_its_extra_the_page_can_be_built(environment, work):
     code = "import sys; sys.path.insert(0, sys.argv[1]); import app; print('built')"
     done = run(environment("space"), work, "-c", code, ROOT / "space")
     assert "built" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif("AIHEALTH_FRESH" not in os.environ, reason="minutes: AIHEALTH_FRESH=1")
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize(
+    ("extra", "words", "backend"),
+    [
+        ("ray", "-m aihealth predict --model release --engine ray --workers 1 dark.png", ""),
+        ("jax", f"{ROOT}/train.py --data prepared --out run --size 32 --epochs 1", "jax"),
+    ],
+)
+def test_what_pip_brings_for_an_extra_is_enough(wheel, work, tmp_path, extra, words, backend):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", f"{wheel}[{extra}]"], check=True)
+    done = run(python, work, *words.split(), **({"KERAS_BACKEND": backend} if backend else {}))
+    assert done.returncode == 0, done.stderr
+    assert "Covid" in done.stdout if extra == "ray" else (work / "run" / "release").is_dir()
 
 
 def test_requirements_txt_is_what_the_extras_ask_for():

@@ -121,14 +121,14 @@ def find_images(
             notes += listed.notes
             tree.account.add(listed.account)
             tree.outside = []
-            source = name or _own_name(folder)
+            source = name or own_name(folder)
             placed = [
                 (row.file, source_name(name or row.source or source), row.label, row.patient)
                 for row in listed.rows
             ]
         notes += tree.notes()
         account.add(tree.account)
-        ignored += [f"{shown(name or _own_name(folder))}: {shown(file)}" for file in tree.others]
+        ignored += [f"{shown(name or own_name(folder))}: {shown(file)}" for file in tree.others]
         for file, source, label, patient in placed:
             front, underscore, _ = os.path.basename(file).partition("_")
             by_name = source_from_name and name is None and underscore
@@ -181,7 +181,7 @@ def split_root(root: str) -> tuple[str | None, Path]:
     return (source_name(name) if name else None), Path(folder)
 
 
-def _own_name(folder: Path) -> str:
+def own_name(folder: Path) -> str:
     """The name of a root, or of what it is a split of (`kaggle/train`: kaggle)."""
     folder = folder.resolve()
     chosen = next((p for p in (folder, *folder.parents) if plain(p.name) not in _NO_SOURCE), folder)
@@ -289,7 +289,7 @@ class _Tree:
         """Path, source, class and no patient of each file in a class folder."""
         anchors = {top: self._anchor(top) for top in self._tops}
         several = len(set(anchors.values())) > 1
-        whole = name or source_name(_own_name(self.root))
+        whole = name or source_name(own_name(self.root))
         names = {
             top: source_name(os.path.basename(anchor)) if several and anchor and not name else whole
             for top, anchor in anchors.items()

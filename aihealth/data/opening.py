@@ -1,41 +1,148 @@
-"""Opens a prepared dataset, a folder or a dataset repo, through `datasets`; reads no pixel."""
+"""The one way to open labelled images: a prepared dataset, plain class folders, a dataset repo.
 
+Whatever it is, a `DataSet` lists its images as `Sample`s; no pixel is read until a sample is. Two
+things are not opened here: images without labels, any number of them (`archive`), and datasets that
+fit neither memory nor disk, whose rows exist only while they pass (`streaming`).
+"""
+
+import dataclasses
+import functools
 import hashlib
 import os
+import re
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from aihealth import hub
-from aihealth.data.manifest import classes_of, dataset_fingerprint, read_manifest
-from aihealth.errors import UserError, first_line
+from aihealth import hub, images
+from aihealth.data.classes import Classes
+from aihealth.data.layouts import find_images, say, split_root
+from aihealth.data.manifest import MANIFEST, classes_of, dataset_fingerprint, read_manifest
+from aihealth.data.patients import find_patients
+from aihealth.errors import UserError, first_line, shown
+from aihealth.files import Account, suffix_is_image
 
 SPLITS = ("train", "validation", "test")
+MANY_SOURCES = 30  # more file name prefixes than this number patients or images, not hospitals
 
 
-def open_splits(root: str) -> dict[str, Any]:
-    """Open a prepared dataset through `datasets`, undecoded.
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One labelled image, not yet read.
+
+    Attributes:
+        name: for people.
+        read: gives the bytes of the file, or raises `ImageError`.
+        label: index of the class.
+        source: hospital or collection.
+        group: images of one group are resampled together.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+    label: int
+    source: str
+    group: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """Labelled images that were found, and not read.
+
+    Attributes:
+        root: the folder or repo.
+        classes: class names, sorted; a class may have no image.
+        splits: the images of each split; plain folders have none and come as one, called "".
+        account: of the files of plain folders.
+    """
+
+    root: str
+    classes: list[str]
+    splits: dict[str, list[Sample]]
+    account: Account | None = None
+
+    def split(self, name: str) -> list[Sample]:
+        """The images of a split, of plain folders all.
+
+        Raises:
+            UserError: there is no such split.
+        """
+        if "" in self.splits:
+            return self.splits[""]
+        if name not in self.splits:
+            have = ", ".join(sorted(self.splits))
+            raise UserError(f"--data {self.root} has no {name} split; it has {have}")
+        return self.splits[name]
+
+
+def open_dataset(root: str, plain: Classes | None = None) -> DataSet:
+    """List the images of a data set.
 
     Args:
-        root: a folder or a dataset repo id, with "@revision" or without.
-
-    Returns:
-        Per split a `datasets.Dataset` with `image` (`bytes` and `path`), `label` (ClassLabel),
-        `source` and `group`.
+        root: a prepared folder or a dataset repo ("org/name" or "org/name@revision"); with `plain`
+            also a folder, or SOURCE=DIR, in a layout of `layouts.find_images`.
+        plain: what the folders of such a layout mean.
 
     Raises:
-        UserError: not prepared, or no such repo.
+        UserError: no such folder or repo, not prepared, or no image.
     """
-    import datasets
+    folder = Path(root)
+    if folder.is_file():
+        raise UserError(f"--data {root} is a file; give a folder or a dataset repo id")
+    if folder.is_dir() and (plain is None or (folder / MANIFEST).exists()):
+        return _open_prepared(folder)
+    if plain is not None and (folder.is_dir() or "=" in root):
+        return _open_plain(root, plain)
+    return _open_repo(root)
 
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    splits = _open_folder(Path(root)) if os.path.isdir(root) else _open_repo(root)
-    return {
-        split: splits[split].cast_column("image", datasets.Image(decode=False))
-        for split in SPLITS
-        if split in splits
-    }
+
+def open_test(
+    data: str,
+    classes: Sequence[str],
+    split: str = "test",
+    mapping: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+) -> tuple[list[Sample], Account]:
+    """The images to measure a release on, labelled as it labels them, and the account of the files.
+
+    Args:
+        data: as for `open_dataset`.
+        classes: of the release; labels are matched to them whatever their case.
+        split: of a prepared dataset or a repo.
+        mapping: of a plain folder, as for `Classes.read`.
+        ignored: the same.
+
+    Raises:
+        UserError: no such data or split, a class that the release does not know, or no image.
+    """
+    if (mapping or ignored) and (Path(data) / MANIFEST).exists():
+        raise UserError(f"--data {data} is prepared: --map and --ignore are for plain folders")
+    meant = Classes.read(classes, mapping, ignored)
+    opened = open_dataset(data, meant)
+    samples = opened.split(split)
+    known = {name.casefold(): position for position, name in enumerate(classes)}
+    there = {sample.label for sample in samples}
+    for name in (opened.classes[label] for label in sorted(there)):
+        if name.casefold() not in known:
+            raise UserError(
+                f"--data {data} has the class {name!r}, which the model does not know; its "
+                f"classes are {', '.join(classes)}"
+            )
+    index = {label: known[opened.classes[label].casefold()] for label in there}
+    samples = [dataclasses.replace(sample, label=index[sample.label]) for sample in samples]
+    return samples, opened.account or Account(len(samples))
+
+
+def title(data: str, split: str) -> str:
+    """What figures call a data set: without the path to it."""
+    folder, name = Path(data), without_path(data)
+    return name if folder.is_dir() and not (folder / MANIFEST).exists() else f"{name}, {split}"
+
+
+def without_path(folder_or_repo: str) -> str:
+    """What may be published of where something lies: a repo id, or the last name of a folder."""
+    folder = Path(folder_or_repo)
+    return shown(folder.resolve().name) if folder.is_dir() else folder_or_repo
 
 
 def fingerprint(root: str) -> str:
@@ -57,70 +164,111 @@ def fingerprint(root: str) -> str:
     return commit or hashlib.sha256(str(folder).encode()).hexdigest()
 
 
-def _open_folder(folder: Path) -> dict[str, Any]:
-    import datasets
+def _file(name: str, path: Path, label: int, source: str, group: str) -> Sample:
+    return Sample(name, functools.partial(images.read_bytes, path), label, source, group)
 
-    rows = {row.file: row for row in read_manifest(folder)}
-    # Without them `datasets` tries dozens of patterns, each a walk through all files.
-    files = {split: f"{split}/**" for split in SPLITS if (folder / split).is_dir()}
-    try:
-        # Labels even where a hospital has one class only.
-        splits = datasets.load_dataset(
-            "imagefolder", data_dir=str(folder), data_files=files, drop_labels=False
+
+# === Prepared folders ===
+
+
+def _open_prepared(folder: Path) -> DataSet:
+    rows, classes = read_manifest(folder), classes_of(folder)
+    known = {row.file for row in rows}
+    for split in SPLITS:
+        for path in (folder / split).glob("*/*"):
+            name = path.relative_to(folder).as_posix()
+            if name not in known and suffix_is_image(name):
+                raise UserError(f"{path} is not in the manifest; prepare the data again")
+    splits: dict[str, list[Sample]] = {}
+    for row in rows:
+        if row.label not in classes:
+            raise UserError(f"{folder} has images of {row.label}, no class of it; prepare it again")
+        path, label = folder / row.file, classes.index(row.label)
+        sample = _file(row.file, path, label, row.source, row.group)
+        splits.setdefault(row.split, []).append(sample)
+    return DataSet(str(folder), classes, splits)
+
+
+# === Plain folders ===
+
+
+def _open_plain(root: str, known: Classes) -> DataSet:
+    listing = find_images([root], known)
+    say(listing.notes)
+    entries, classes = listing.entries, list(known.names)
+    fronts = [entry.path.name.partition("_")[0] for entry in entries]
+    if (
+        split_root(root)[0] is None
+        and len({entry.source for entry in entries}) == 1
+        and len(set(fronts)) <= MANY_SOURCES
+        and all(_names_a_source(entry.path.name, known) for entry in entries)
+    ):
+        pairs = zip(entries, fronts, strict=True)
+        entries = [dataclasses.replace(entry, source=shown(front)) for entry, front in pairs]
+    samples = [
+        _file(
+            entry.relative,
+            entry.path,
+            classes.index(entry.label),
+            entry.source,
+            f"{entry.source}/{patient}" if patient else entry.relative,
         )
-    except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
-        raise UserError(f"--data {folder} cannot be read: {first_line(error)}") from error
-    if "label" not in splits["train"].features:
-        raise UserError(f"--data {folder} has no class folders; prepare it again")
-    classes = classes_of(folder)
-    for split, dataset in splits.items():
-        dataset = _with_classes(dataset, classes, folder)
-        undecoded = dataset.cast_column("image", datasets.Image(decode=False))
-        # Paths as the manifest has them: split/class/name.
-        names = ["/".join(Path(image["path"]).parts[-3:]) for image in undecoded["image"]]
-        missing = next((name for name in names if name not in rows), None)
-        if missing:
-            raise UserError(f"{folder / missing} is not in the manifest; prepare the data again")
-        found = [rows[name] for name in names]
-        splits[split] = dataset.add_column("source", [row.source for row in found]).add_column(
-            "group", [row.group for row in found]
-        )
-    return splits
+        for entry, patient in zip(entries, find_patients(entries), strict=True)
+    ]
+    return DataSet(root, classes, {"": samples}, listing.account)
 
 
-def _with_classes(dataset: Any, classes: list[str], folder: Path) -> Any:
-    """Labels that count all classes of the data set, also those without an image in this folder."""
-    import datasets
-
-    names = dataset.features["label"].names
-    if names == classes:
-        return dataset
-    if unknown := sorted(set(names) - set(classes)):
-        raise UserError(f"{folder} has a folder {unknown[0]}, no class of it; prepare it again")
-    labels = [classes.index(names[label]) for label in dataset["label"]]
-    feature = datasets.ClassLabel(names=classes)
-    return dataset.remove_columns("label").add_column("label", labels).cast_column("label", feature)
+def _names_a_source(file: str, classes: Classes) -> bool:
+    """Whether a file's name starts with a source: no class, patient or number, before a "_"."""
+    prefix, underscore, _ = file.partition("_")
+    numbered = re.fullmatch(
+        r"(patient|person|subject|pat|image|img|im|case)?[ -]?\d*", prefix, re.I
+    )
+    return bool(underscore) and not numbered and classes.of(prefix) is None
 
 
-def _open_repo(root: str) -> dict[str, Any]:
+# === Repos ===
+
+
+def _open_repo(root: str) -> DataSet:
     import datasets
 
     repo_id, revision = hub.parse(root)
     # The Hub client's errors are sentences already; what is left is about the content.
     hub.resolve(repo_id, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     try:
-        splits = datasets.load_dataset(repo_id, revision=revision)
+        found = datasets.load_dataset(repo_id, revision=revision)
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
         raise UserError(f"--data {root} cannot be read: {first_line(error)}") from error
-    features = splits[next(iter(splits))].features
+    features = found[next(iter(found))].features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
-    for split, dataset in splits.items():
-        if "source" not in features:
-            dataset = dataset.add_column("source", [repo_id] * len(dataset))
-        if "group" not in features:
-            dataset = dataset.add_column(
-                "group", [f"{repo_id}/{split}-{i}" for i in range(len(dataset))]
-            )
-        splits[split] = dataset
-    return splits
+    splits = {split: _rows(found[split], repo_id, split) for split in SPLITS if split in found}
+    return DataSet(root, list(features["label"].names), splits)
+
+
+def _rows(dataset: "datasets.Dataset", repo_id: str, split: str) -> list[Sample]:  # noqa: F821
+    import datasets
+
+    count = len(dataset)
+    stored = dataset.cast_column("image", datasets.Image(decode=False))["image"]
+
+    def column(name: str, default: Iterable[str]) -> Iterable[str]:
+        return dataset[name] if name in dataset.features else default
+
+    def read(position: int) -> bytes:
+        image = stored[position]
+        return image["bytes"] or images.read_bytes(image["path"])
+
+    columns = zip(
+        dataset["label"],
+        column("source", [repo_id] * count),
+        column("group", [f"{repo_id}/{split}-{i}" for i in range(count)]),
+        strict=True,
+    )
+    return [
+        Sample(f"{split}[{i}]", functools.partial(read, i), label, source, group)
+        for i, (label, source, group) in enumerate(columns)
+    ]

@@ -1,26 +1,26 @@
-"""Prepared datasets in memory: through `datasets`, decoded once, as grey levels.
+"""Labelled images in memory, decoded once, as grey levels.
 
-A dataset is a folder that `python -m data_prep prepare` made, or a dataset repo on the Hub made
-from one. `datasets` is asked for the undecoded bytes, which `images.prepare` turns into grey
-levels on several threads: five to ten times faster than its own decoding, and the same pixels as
-in serving. They stay in memory as uint8, so that later epochs decode nothing.
+`images.prepare` turns the bytes of what `opening` finds into grey levels on several threads: five
+to ten times faster than the decoding of `datasets`, and the same pixels as in serving. They stay in
+memory as uint8, so that later epochs decode nothing.
 """
 
 import collections
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from aihealth import images
-from aihealth.data import across
+from aihealth.data import across, archive
+from aihealth.data.classes import Classes
 from aihealth.data.duplicates import THUMBNAIL, thumbnail
+from aihealth.data.layouts import own_name
 from aihealth.data.left_out import LeftOut
 from aihealth.data.manifest import DRAWN_TEXT
-from aihealth.data.opening import SPLITS, open_splits
+from aihealth.data.opening import SPLITS, DataSet, open_dataset
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
 
@@ -111,19 +111,19 @@ def load(
     thumbnails: dict[str, list[np.ndarray]] = {}
     classes: list[str] | None = None
     for root in roots:
-        opened = open_splits(root)
-        missing = [split for split in SPLITS if split not in opened]
+        opened = open_dataset(root)
+        missing = [split for split in SPLITS if split not in opened.splits]
         if missing:
             raise UserError(f"--data {root} has no {missing[0]} images; prepare it again")
-        for split, dataset in opened.items():
+        classes = classes or opened.classes
+        if opened.classes != classes:
+            raise UserError(
+                f"--data {root} has the classes {', '.join(opened.classes)}, the data before it "
+                f"{', '.join(classes)}; prepare them together"
+            )
+        for split in SPLITS:
             side = train_size or size if split == "train" else size
-            part, small = _decode(dataset, split, side, root, thumbnails=len(roots) > 1)
-            classes = classes or part.classes
-            if part.classes != classes:
-                raise UserError(
-                    f"--data {root} has the classes {', '.join(part.classes)}, the data before it "
-                    f"{', '.join(classes)}; prepare them together"
-                )
+            part, small = _decode(opened, split, side, thumbnails=len(roots) > 1)
             parts.setdefault(split, []).append(part)
             thumbnails.setdefault(split, []).append(small)
     kept = {}
@@ -190,41 +190,72 @@ def _leave_out(
     return kept | ({"left_out": join(left)} if one_size else {})
 
 
+def load_plain(folder: Path, source: str | None, classes: Sequence[str], size: int) -> Images:
+    """All images of plain class folders; their source by default has the folder's name.
+
+    Raises:
+        UserError: as for `opening.open_dataset`, or an image that cannot be read.
+    """
+    named = f"{source or own_name(folder)}={folder}"
+    return _decode(open_dataset(named, Classes.read(classes)), "", size)[0]
+
+
+def folder_pixels(folders: Sequence[str | Path], size: int) -> np.ndarray:
+    """All images in folders, at any depth, as `images.prepare` gives them.
+
+    Returns:
+        uint8 `(n, size, size)`, in the order of the folders and their files' paths.
+
+    Raises:
+        UserError: a folder without images, or one that cannot be read.
+    """
+
+    def grey(item: archive.Item) -> np.ndarray | None:
+        try:
+            content = None if item.hidden else item.read()
+            return None if content is None else images.prepare(content, size)
+        except images.ImageError as error:
+            raise UserError(f"{item.name}: {error}") from error
+
+    items = (item for part in archive.parts([*map(str, folders)]) for item in part.items())
+    found = [pixels for pixels in in_order(grey, items) if pixels is not None]
+    return np.stack(found) if found else np.empty((0, size, size), np.uint8)
+
+
 def _decode(
-    dataset: Any, split: str, size: int, root: str, thumbnails: bool = False
+    opened: DataSet, split: str, size: int, thumbnails: bool = False
 ) -> tuple[Images, np.ndarray]:
     """Images of a split, and uint8 `(n, 16, 16)` to find near-duplicates by where asked for."""
-    rows = dataset.select_columns(["image"])["image"]
-    pixels = np.empty((len(dataset), size, size), np.uint8)
-    small = np.zeros((len(dataset), THUMBNAIL, THUMBNAIL), np.uint8)
+    samples = opened.splits[split]
+    pixels = np.empty((len(samples), size, size), np.uint8)
+    small = np.zeros((len(samples), THUMBNAIL, THUMBNAIL), np.uint8)
 
     def fill(start: int) -> int:
         """Decode a few images in a row: a thread's hand-over costs as much as a small image."""
         drawn = 0
-        for index, item in enumerate(rows[start : start + CHUNK], start):
+        for index, sample in enumerate(samples[start : start + CHUNK], start):
             try:
-                data = item["bytes"] or images.read_bytes(item["path"])
+                data = sample.read()
                 if thumbnails:
                     whole = images.decode(data)
                     pixels[index], small[index] = images.prepare(whole, size), thumbnail(whole)
                 else:
                     pixels[index] = images.prepare(data, size)
             except images.ImageError as error:
-                name = os.path.basename(item["path"] or "an image")
                 raise UserError(
-                    f"--data {root}: {name}: {error}; prepare the data again"
+                    f"--data {opened.root}: {sample.name}: {error}; prepare the data again"
                 ) from error
             drawn += DRAWN_TEXT.encode() in data[:4096]
         return drawn
 
-    starts = range(0, len(dataset), CHUNK)
+    starts = range(0, len(samples), CHUNK)
     drawn = sum(in_order(fill, starts, f"decoding {split}", f" x {CHUNK} images"))
     return Images(
         pixels,
-        np.array(dataset["label"], np.int64),
-        list(dataset.features["label"].names),
-        np.array(dataset["source"], str),
-        np.array(dataset["group"], str),
+        np.array([sample.label for sample in samples], np.int64),
+        opened.classes,
+        np.array([sample.source for sample in samples], str),
+        np.array([sample.group for sample in samples], str),
         drawn,
     ), small
 

@@ -15,15 +15,16 @@ import numpy as np
 
 from aihealth import images, release
 from aihealth.classifier import Classifier
+from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
-from aihealth.data.samples import Sample, find_samples, title, without_path
 from aihealth.data.tables import table
 from aihealth.evaluation import corruptions
-from aihealth.evaluation.evaluate import answer_all, check_output
+from aihealth.evaluation.evaluate import answer_all
 from aihealth.evaluation.intervals import mean_interval
 from aihealth.evaluation.lungs import blank, centre_mask, lung_mask, share_inside, swap_background
 from aihealth.evaluation.metrics import SEED
 from aihealth.evaluation.probes import balanced, learned, sources_from
+from aihealth.files import check_output
 
 # The figures that are about the class.
 CLASSES_FROM = {
@@ -111,7 +112,7 @@ def audit(
     if out:
         check_output(out)
     classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
-    samples = find_samples(data, classifier.classes, split)
+    samples, _ = open_test(data, classifier.classes, split)
     size = classifier.config.input_size
     lungs, centre = lung_mask(size), centre_mask(size)
 
@@ -120,7 +121,7 @@ def audit(
     def best(pixels: np.ndarray) -> int:
         return int(classifier.outputs(pixels)["probabilities"].argmax())
 
-    def look(image: images.ImageLike) -> _Answer:
+    def look(image: bytes) -> _Answer:
         pixels = images.prepare(image, size)
         whole = classifier.outputs(pixels)
         called = int(whole["probabilities"].argmax())
@@ -233,7 +234,7 @@ def _swapped(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, Any
     lungs = lung_mask(size)
 
     def look(index: int) -> int:
-        pair = (images.prepare(samples[k].open(), size) for k in (index, others[index]))
+        pair = (images.prepare(samples[k].read(), size) for k in (index, others[index]))
         outputs = classifier.outputs(swap_background(*pair, lungs))
         return int(outputs["probabilities"].argmax())
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,14 @@ import numpy as np
 from aihealth import release
 from aihealth.classifier import Classifier, Prediction
 from aihealth.data.layouts import MASKS, is_mask
+from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
-from aihealth.data.samples import Sample, find_samples, title, without_path
 from aihealth.data.tables import table
 from aihealth.errors import UserError
 from aihealth.evaluation.intervals import MIN_GROUPS
 from aihealth.evaluation.metrics import evaluate_predictions
-from aihealth.files import Account
-from aihealth.images import ImageError, ImageLike
+from aihealth.files import Account, check_output
+from aihealth.images import ImageError
 
 NO_RADIOGRAPH = "two grey levels: a mask, no radiograph"
 
@@ -59,10 +58,10 @@ def evaluate(
     if out:
         check_output(out)
     classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
-    samples = find_samples(data, classifier.classes, split, mapping, ignored)
+    samples, account = open_test(data, classifier.classes, split, mapping, ignored)
     read, answers, unreadable = answer_all(classifier.predict, samples)
     for bad in unreadable:
-        samples.account.leave_out(MASKS if bad["error"] == NO_RADIOGRAPH else "unreadable")
+        account.leave_out(MASKS if bad["error"] == NO_RADIOGRAPH else "unreadable")
 
     labels = np.array([sample.label for sample in read])
     name = title(data, split)
@@ -78,7 +77,7 @@ def evaluate(
         "model": without_path(model),
         "revision": classifier.revision,
         "unreadable": unreadable,
-        "files": samples.account.to_dict(),
+        "files": account.to_dict(),
     }
     if out:
         from aihealth.evaluation import figures
@@ -92,12 +91,12 @@ def evaluate(
 
 
 def answer_all(
-    answer: Callable[[ImageLike], Any], samples: Sequence[Sample], what: str = "evaluating"
+    answer: Callable[[bytes], Any], samples: Sequence[Sample], what: str = "evaluating"
 ) -> tuple[list[Sample], list[Any], list[dict[str, str]]]:
     """Ask for every sample, with all cores.
 
     Args:
-        answer: takes an image; safe to call from several threads.
+        answer: takes the bytes of an image; safe to call from several threads.
         samples: at least one.
         what: for the progress bar.
 
@@ -111,7 +110,7 @@ def answer_all(
 
     def ask(sample: Sample) -> Any:
         try:
-            result = answer(sample.open())
+            result = answer(sample.read())
         except ImageError as error:
             return error
         if isinstance(result, Prediction) and is_mask(result.pixels):
@@ -174,21 +173,6 @@ def _shift(classifier: Classifier, answers: Sequence[Prediction]) -> dict[str, A
 def probability_matrix(answers: Iterable[Prediction]) -> np.ndarray:
     """(n, C) probabilities, in the order of the release's classes."""
     return np.array([list(answer.probabilities.values()) for answer in answers])
-
-
-def check_output(out: str) -> None:
-    """Refuse an output folder that cannot be made before the long work, not after it.
-
-    Raises:
-        UserError: there is a file in its place, or no permission to write.
-    """
-    place = Path(out)
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise UserError(f"--out {out}: {place} is a file; name a folder")
-    if not os.access(place, os.W_OK):
-        raise UserError(f"--out {out}: {place} may not be written to; name another folder")
 
 
 # === For the terminal ===

@@ -18,15 +18,15 @@ import numpy as np
 
 from aihealth import release
 from aihealth.classifier import Classifier
-from aihealth.data import opening, plain, prepared
+from aihealth.data import opening, prepared
 from aihealth.data.left_out import LeftOut, folders_without
 from aihealth.data.parallel import in_order
 from aihealth.data.provenance import renamed, without_folders
 from aihealth.errors import UserError, warn
 from aihealth.evaluation import held_out
-from aihealth.evaluation.evaluate import check_output, probability_matrix
+from aihealth.evaluation.evaluate import probability_matrix
 from aihealth.evaluation.held_out import Predictions
-from aihealth.files import inside
+from aihealth.files import check_output, inside
 
 
 def leave_one_source_out(
@@ -113,11 +113,11 @@ def train_counts(data: Iterable[str]) -> dict[str, dict[str, int]]:
     """For every source, how many images of each class there are to train on."""
     counts: dict[str, dict[str, int]] = {}
     for root in data:
-        for split, part in opening.open_splits(root).items():
-            names = part.features["label"].names
-            for source, label in zip(part["source"], part["label"], strict=True):
-                own = counts.setdefault(source, dict.fromkeys(names, 0))
-                own[names[label]] += split == "train"
+        opened = opening.open_dataset(root)
+        for split, part in opened.splits.items():
+            for sample in part:
+                own = counts.setdefault(sample.source, dict.fromkeys(opened.classes, 0))
+                own[opened.classes[sample.label]] += split == "train"
     return counts
 
 
@@ -185,7 +185,7 @@ def neither_of(folder: Path, fold: LeftOut, options: Sequence[str]) -> dict[str,
         if not folders:
             continue
         classifier = Classifier(folder, num_threads=1)
-        pixels = plain.folder_pixels(folders, classifier.config.input_size)
+        pixels = prepared.folder_pixels(folders, classifier.config.input_size)
         given = [classifier.predict(image).without_pictures() for image in pixels]
         called = probability_matrix(given).argmax(1)
         found[source] = {

@@ -5,10 +5,10 @@ from typing import Any
 
 from aihealth import answers
 from aihealth.classifier import Classifier, Prediction
+from aihealth.data.archive import Item
 from aihealth.errors import NoImage
 from aihealth.files import HOLDS_NONE, NO_IMAGE, SYSTEM
 from aihealth.images import ImageError
-from aihealth.inference.archive import Item
 
 Answered = tuple[dict[str, Any], Prediction | None]
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 from aihealth import limits
 from aihealth.classifier import Prediction
-from aihealth.errors import UserError
-from aihealth.files import inside
-from aihealth.inference.archive import HUB
+from aihealth.data.archive import HUB
+from aihealth.files import check_output, inside
 
 # Black body colours, as on the Space's page: order is seen without hue, also by people who do not
 # tell red from green.
@@ -30,11 +29,8 @@ class Heatmaps:
         Raises:
             UserError: it is a file.
         """
-        self._folder = Path(folder)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise UserError(f"--heatmaps {folder} is not a folder") from error
+        self._folder = check_output(folder, option="--heatmaps")
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, file: str, prediction: Prediction) -> None:
         """Write the picture of one image, where it has a heatmap that means something."""

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from aihealth.classifier import Classifier, Prediction
+from aihealth.data.archive import parts
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
 from aihealth.files import Account
 from aihealth.inference.answering import Answered, answer
-from aihealth.inference.archive import parts
 from aihealth.inference.heatmaps import Heatmaps
 from aihealth.inference.writers import format_of, writer
 

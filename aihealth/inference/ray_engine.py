@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from aihealth import release
 from aihealth.classifier import Classifier
+from aihealth.data.archive import Part, parts
 from aihealth.errors import UserError, first_line, needs
 from aihealth.inference.answering import Answered, answer
-from aihealth.inference.archive import Part, parts
 
 if TYPE_CHECKING:
     import pyarrow

@@ -20,12 +20,13 @@ from keras import layers
 
 from aihealth.errors import UserError
 from aihealth.modeling import architectures, graph
-from aihealth.modeling.graph import FRAME, LOCALISER
 from aihealth.modeling.pretrained import from_pretrained_keras
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# Begin the names of the layers; those that have weights stand in `graph`, too.
+LOCALISER, FRAME = "localiser", "frame"
 BOX = f"{LOCALISER}_box"
 IMAGE_SIDE = 224  # of images whose frame is cut, pixels
 LOCALISER_SIDE = 56  # what the localiser looks at, pixels

@@ -11,9 +11,19 @@ from keras import layers
 GREYSCALE = "greyscale"
 FEATURES = "features"
 PROBABILITIES = "probabilities"
-# Beginnings of the names of layers that `aihealth.modeling.framing` puts before a network.
-LOCALISER, FRAME = "localiser", "frame"
-NOT_OF_THE_NETWORK = (LOCALISER, FRAME, "mirror")  # the last in releases of old
+# Layers with weights that `aihealth.modeling.framing` puts before a network.
+FRAME_MATRICES = (
+    "frame_rows_places", "frame_rows_right", "frame_columns_places", "frame_columns_right",
+)  # fmt: skip
+LOCALISER_LAYERS = (
+    "localiser_0_conv", "localiser_0_bn", "localiser_1_conv", "localiser_1_bn",
+    "localiser_2_conv", "localiser_2_bn", "localiser_3_conv", "localiser_3_bn",
+    "localiser_4_conv", "localiser_4_bn", "localiser_5_conv", "localiser_5_bn",
+    "localiser_dense", "localiser_box",
+)  # fmt: skip
+# In releases of old that answered for an image and its mirror image.
+_MIRRORS = ("mirror", "mirror_order", "mirror_strip", "mirror_back")
+NOT_OF_THE_NETWORK = {*FRAME_MATRICES, *LOCALISER_LAYERS, *_MIRRORS}
 
 
 def in_single_precision(model: keras.Model) -> keras.Model:
@@ -60,7 +70,7 @@ def apply_again(
 
 def count_params(model: keras.Model) -> int:
     """Numbers in the weights; the matrices that crop are none of them."""
-    return sum(layer.count_params() for layer in model.layers if not layer.name.startswith(FRAME))
+    return sum(layer.count_params() for layer in model.layers if layer.name not in FRAME_MATRICES)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -76,7 +86,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         {
             layer.name: layer
             for layer in model.layers
-            if layer.weights and not layer.name.startswith(NOT_OF_THE_NETWORK)
+            if layer.weights and layer.name not in NOT_OF_THE_NETWORK
         }
         for model in (source, target)
     )

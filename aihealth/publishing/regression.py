@@ -11,7 +11,7 @@ from aihealth.data.prepared import Images
 from aihealth.data.seen import Seen
 from aihealth.errors import UserError
 from aihealth.evaluation import metrics
-from aihealth.images import ImageLike, prepare
+from aihealth.images import prepare
 from aihealth.publishing.card_tables import with_interval
 
 
@@ -107,7 +107,7 @@ def compare(old: Path, new: Path, data: str) -> Comparison:
         UserError: the data cannot be read, or the releases have other classes than it.
     """
     from aihealth.classifier import Classifier
-    from aihealth.data.samples import find_samples
+    from aihealth.data.opening import open_test
     from aihealth.evaluation.evaluate import answer_all
 
     before, after = Classifier(old, num_threads=1), Classifier(new, num_threads=1)
@@ -118,12 +118,12 @@ def compare(old: Path, new: Path, data: str) -> Comparison:
             "the new version"
         )
 
-    def ask(image: ImageLike) -> tuple[list[list[float]], np.ndarray]:
+    def ask(image: bytes) -> tuple[list[list[float]], np.ndarray]:
         answers = (before.predict(image).probabilities, after.predict(image).probabilities)
         given = [[answer[name] for name in classes] for answer in answers]
         return given, prepare(image, after.config.input_size)
 
-    samples, answers, _ = answer_all(ask, find_samples(data, classes, "test"), "comparing")
+    samples, answers, _ = answer_all(ask, open_test(data, classes)[0], "comparing")
     given = np.array([answer for answer, _ in answers])
     test = Images(
         np.stack([pixels for _, pixels in answers]),

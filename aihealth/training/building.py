@@ -10,9 +10,9 @@ import numpy as np
 from aihealth import images, release
 from aihealth.classifier import Classifier
 from aihealth.data import opening, prepared
+from aihealth.data.opening import without_path
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
-from aihealth.data.samples import without_path
 from aihealth.errors import UserError
 from aihealth.evaluation import figures, held_out
 from aihealth.evaluation.evaluate import block_of, probability_matrix

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from aihealth import __version__
 from aihealth.data import provenance as lineage
-from aihealth.data.samples import without_path
+from aihealth.data.opening import without_path
 from aihealth.modeling import graph
 
 PACKAGES = ("tensorflow", "keras", "datasets", "huggingface_hub", "numpy", "pillow")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aihealth.data import opening, plain, prepared, streaming
+from aihealth.data import opening, prepared, streaming
 from aihealth.data.left_out import LeftOut, folders_without
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
@@ -66,7 +66,7 @@ def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
     splits["test"] = starting_point.left_over(splits["test"], overlap)
     data = Data(
         splits,
-        plain.folder_pixels(
+        prepared.folder_pixels(
             [folder for _, folder in folders_without(settings.neither, settings.leave_out)], loaded
         ),
         counts,
@@ -85,7 +85,7 @@ def _load_splits(settings: Settings) -> dict[str, Images]:
     splits = prepared.load(settings.data, *sides, leave_out=settings.leave_out)
     known = splits["train"]
     extra = [
-        plain.class_folders(folder, name, known.classes, known.pixels.shape[1])
+        prepared.load_plain(folder, name, known.classes, known.pixels.shape[1])
         for name, folder in folders_without(settings.train_only, settings.leave_out)
     ]
     splits["train"] = prepared.join([known, *extra])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aihealth.errors import UserError
+from aihealth.files import check_output
 
 # What a recipe sets; the options of `train.py` of the same names go first.
 RECIPE = (
@@ -113,10 +114,8 @@ class Settings:
                 f"--out {self.out} holds a checkpoint; add --resume or choose another folder"
             )
         if writes:
+            check_output(self.out)
             self.out.mkdir(parents=True, exist_ok=True)
-            probe = self.out / ".write-test"
-            probe.touch()
-            probe.unlink()
 
 
 def option(name: str) -> str:

@@ -20,50 +20,10 @@ from aihealth.data import streaming
 from aihealth.errors import UserError
 from aihealth.training import batches
 from aihealth.training.distribution import Cluster
-from data_prep.radiographs import draw_radiograph
+from tests.helpers.shards import write_shards
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = ("Covid", "Normal", "Pneumonia")
 SMALL = ("--arch", "baseline", "--size", "32", "--augment", "none", "--batch-size", "8")
-
-
-def write_shards(folder, images, shards=6, split="train"):
-    """Different drawn films as Parquet, hard to compress, sorted by class, ten to a row group."""
-    rng = np.random.default_rng(len(split))
-    rows = []
-    for number in range(images):
-        label = number * len(CLASSES) // images
-        film = draw_radiograph(rng, CLASSES[label], size=128)
-        film = np.clip(film + rng.normal(0, 6, film.shape), 0, 255).astype(np.uint8)
-        rows.append({
-            "image": {"bytes": png(film), "path": None},
-            "label": label,
-            "source": "north" if number % 3 else "south",
-            "group": f"{split}-{number}",
-        })  # fmt: skip
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=list(CLASSES)),
-            "source": datasets.Value("string"),
-            "group": datasets.Value("string"),
-        }
-    )
-    found = datasets.Dataset.from_list(rows, features=features)
-    for index in range(shards):
-        name = f"{split}-{index:05d}-of-{shards:05d}.parquet"
-        shard = found.shard(shards, index, contiguous=True)
-        shard.to_parquet(folder / name, batch_size=10)
-
-
-def png(pixels):
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -144,8 +144,8 @@ def test_output_that_cannot_be_renamed_is_refused_before_the_work(
 def test_a_folder_that_is_no_dataset_is_never_replaced(source, tmp_path, refused):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
-    assert "not a prepared dataset" in refused("prepare", source)
-    assert "not a prepared dataset" in refused("prepare", source, "--overwrite")
+    assert "holds something else" in refused("prepare", source)
+    assert "holds something else" in refused("prepare", source, "--overwrite")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EBUSY, errno.EXDEV])

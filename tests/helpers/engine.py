@@ -4,6 +4,7 @@ import base64
 import contextlib
 import functools
 import http.server
+import shutil
 import threading
 import types
 
@@ -130,3 +131,21 @@ def _unpacked(value):
         ((kind, text),) = value.items()
         return np.frombuffer(base64.b64decode(text), KINDS[kind])
     return {key: _unpacked(part) for key, part in value.items()}
+
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@contextlib.contextmanager
+def opened(folder):
+    """The engine of the page in a folder, its model open, in a browser of its own."""
+    from playwright import sync_api
+
+    with served(folder) as url, sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        page = browser.new_page()
+        page.goto(url)
+        engine = Engine(page)
+        engine.ask("open", base=url)
+        yield engine
+        browser.close()

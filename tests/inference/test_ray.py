@@ -23,8 +23,9 @@ pytest.importorskip("ray")
 
 import push_to_hub
 from aihealth.classifier import Classifier
+from aihealth.data import archive
 from aihealth.errors import UserError
-from aihealth.inference import archive, predict, ray_engine
+from aihealth.inference import predict, ray_engine
 from aihealth.publishing.dataset import stage_dataset
 from tests.helpers.image_files import make_dicom
 from tests.helpers.releases import grey_image, make_dataset, make_release

@@ -93,6 +93,22 @@ def test_every_export_of_a_framed_model_answers_alike(model, tmp_path):
     np.testing.assert_allclose(again.predict(batch(pixels), verbose=0), ours, atol=1e-6)
 
 
+def test_what_is_not_of_the_network_is_known_by_name_and_not_by_how_names_begin(model):
+    network = networks.build("compact", SIZE, 3)
+    added = {layer.name for layer in model.layers if layer.weights} - {
+        layer.name for layer in network.layers
+    }
+    assert added == {*graph.FRAME_MATRICES, *graph.LOCALISER_LAYERS}
+    inputs = keras.Input((4,))
+    one, other = (
+        keras.Model(inputs, keras.layers.Dense(2, name="frames_and_mirrors")(inputs))
+        for _ in range(2)
+    )
+    graph.copy_weights(one, other)
+    np.testing.assert_array_equal(one.get_weights()[0], other.get_weights()[0])
+    assert graph.count_params(one) == 10
+
+
 def test_maps_lie_where_the_frame_lies_on_the_image():
     maps = np.zeros((1, 1, 4, 4), "float32")
     maps[0, 0, 0, 0] = 1  # upper left of the frame

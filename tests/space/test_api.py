@@ -54,6 +54,18 @@ def send(client, tmp_path):
     return ask
 
 
+def test_the_page_comes_compressed_and_knows_its_language_before_gradio_asks(app):
+    whole = httpx.get(app.url, headers={"accept-encoding": "identity"})
+    small = httpx.get(app.url, headers={"accept-encoding": "gzip, br"})
+    assert whole.headers.get("content-encoding") is None
+    assert small.headers["content-encoding"] == "gzip" and small.text == whole.text
+    assert int(small.headers["content-length"]) < 0.3 * len(whole.content)
+    scripts = [match.start() for match in re.finditer("<script", whole.text)]
+    assert whole.text.index("navigator.language") < scripts[1]
+    for name in ("page", "viewer", "zip", "teach"):
+        assert f'<link rel="modulepreload" href="page/{name}.js"' in whole.text
+
+
 def test_predict_answers_what_the_classifier_says(send, classifier):
     content = png(film(3, "Covid"))
     answer = send(content)

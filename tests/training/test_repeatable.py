@@ -14,6 +14,7 @@ import pytest
 from aihealth.modeling import networks
 from aihealth.training import checkpoint
 from tests.helpers.drawn import prepared_drawings
+from tests.helpers.shards import write_shards
 
 ROOT = Path(__file__).resolve().parents[2]
 # All that draws at random: both halves of the augmentation, swaps, dropout, the average.
@@ -67,19 +68,24 @@ KILLS = 3
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "AIHEALTH_KILLS" not in os.environ, reason="minutes; by hand, not yet seen to pass"
-)
-@pytest.mark.timeout(1800)  # five starts of TensorFlow
+@pytest.mark.skipif("AIHEALTH_KILLS" not in os.environ, reason="five starts of TensorFlow: by hand")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("streamed", [False, True])
 def test_a_run_that_is_killed_at_several_moments_ends_with_the_weights_of_one_that_was_not(
-    prepared, tmp_path
+    prepared, tmp_path, streamed
 ):
+    more = []
+    if streamed:
+        more, prepared = ["--stream", "--buffer", "7"], tmp_path / "parquet"
+        prepared.mkdir()
+        for split, images in (("train", 60), ("validation", 24), ("test", 24)):
+            write_shards(prepared, images, 2, split)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start(prepared, whole).wait() == 0
+    assert start(prepared, whole, *more).wait() == 0
     kills = 0
     while True:
         seen = saved(broken)
-        process = start(prepared, broken, *(["--resume"] if seen else []))
+        process = start(prepared, broken, *more, *(["--resume"] if seen else []))
         while process.poll() is None and kills < KILLS and saved(broken) in (None, seen):
             time.sleep(0.01)
         time.sleep(0.07 * kills)  # not always right after a checkpoint

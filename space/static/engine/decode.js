@@ -4,15 +4,14 @@ import { isDicom } from "./dicom_file.js";
 import { greyOf } from "./grey.js";
 import { isJpeg, readJpeg } from "./jpeg.js";
 import { MAX_BYTES } from "./limits.js";
-import { isBmp, isGif, isWebp, readBmp, readGif, readWebp } from "./others.js";
 import { isPng, readPng } from "./png.js";
 import { Refusal } from "./refusal.js";
 import { sentenceOf } from "./signatures.js";
 import { isTiff, readTiff } from "./tiff.js";
+import { isWebp, readWebp } from "./webp.js";
 
 const SEVERAL_FRAMES = "The file has several frames; only the first was used.";
-const READERS = [[isPng, readPng], [isJpeg, readJpeg], [isTiff, readTiff], [isWebp, readWebp],
-  [isGif, readGif], [isBmp, readBmp]];
+const READERS = [[isPng, readPng], [isJpeg, readJpeg], [isTiff, readTiff], [isWebp, readWebp]];
 
 /**
  * What a file shows: { picture, warnings, valueAt }. `valueAt` gives the value before the window at

@@ -1,8 +1,8 @@
 // What the first bytes of a file say that it is; as aihealth/signatures.py.
 import { latin1, startsWith } from "./bytes.js";
+import { UNKNOWN } from "./refusal.js";
 import { UNREADABLE } from "./tiff.js";
 
-const SAVE = "save it as PNG or JPEG";
 const ARCHIVE = "this is an archive; unpack it and give the images in it";
 const VIDEO = "this is a video; save one frame as PNG";
 const HEIC = "this is a HEIC photo, as iPhones take them; save or export it as JPEG or PNG, or set " +
@@ -22,13 +22,14 @@ export const sentenceOf = (bytes) => {
   if (is("Rar!", "7z\xbc\xaf", "\x1f\x8b", "BZh", "\xfd7zXZ") || text.slice(257, 262) === "ustar")
     return ARCHIVE;
   if (text.slice(4, 8) === "ftyp")
-    return ["avif", "avis"].includes(brand) ? `this is an AVIF image; ${SAVE}`
+    return ["avif", "avis"].includes(brand) ? "this is an AVIF image; save it as PNG or JPEG"
       : HEIF.includes(brand) ? HEIC : VIDEO;
   if (is("\0\0\0\x0cjP  ", "\xff\x4f\xff\x51")) return "this is a JPEG 2000 image; save it as PNG";
-  if (is("\0\0\0\x0cJXL ", "\xff\x0a")) return `this is a JPEG XL image; ${SAVE}`;
+  if (is("\0\0\0\x0cJXL ", "\xff\x0a")) return "this is a JPEG XL image; save it as PNG or JPEG";
+  if (is("GIF8", "BM")) return UNKNOWN;
   if (is("\x93NUMPY")) return "this is a NumPy file; load it and give the array";
-  if (is("8BPS")) return `this is a Photoshop file; ${SAVE}`;
-  if (["n+1", "ni1"].includes(text.slice(344, 347))) return `this is a NIfTI volume; ${SAVE}`;
+  if (is("8BPS")) return "this is a Photoshop file; save it as PNG or JPEG";
+  if (["n+1", "ni1"].includes(text.slice(344, 347))) return "this is a NIfTI volume; save it as PNG or JPEG";
   if (is("\x1aE\xdf\xa3", "\0\0\x01\xba", "RIFF")) return brand === "WEBP" ? "this is damaged" : VIDEO;
   if (is("II*\0", "MM\0*", "II+\0", "MM\0+")) return UNREADABLE;
   if (/^(\xef\xbb\xbf)?[ \t\r\n]*(<!doctype|<html|<\?xml|<svg|\{|<head)/i.test(text))

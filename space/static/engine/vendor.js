@@ -49,7 +49,7 @@ export const decodeWith = async (path, global, name, encoded) => {
     const { width, height, componentCount: components, bitsPerSample: bits, isSigned: signed } =
       decoder.getFrameInfo();
     return { width, height, components, bits, signed, whole,
-      bytes: decoder.getDecodedBuffer().slice() };
+      bytes: new Uint8Array(decoder.getDecodedBuffer().slice().buffer) };
   } catch {
     delete running[path];
     throw new Refusal(DAMAGED);

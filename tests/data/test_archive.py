@@ -8,9 +8,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from aihealth.data import archive
 from aihealth.errors import UserError
 from aihealth.images import ImageError
-from aihealth.inference import archive
 from tests.helpers.image_files import encode, make_dicom
 from tests.helpers.releases import grey_image
 

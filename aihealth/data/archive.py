@@ -2,7 +2,9 @@
 
 An archive is any mix of files, folders, Parquet files with the images inside (as `datasets` writes
 them) and dataset repos on the Hub. A part of it is small, can be sent to another process, and
-gives the same items whenever and wherever it is read.
+gives the same items whenever and wherever it is read. Labelled images are opened by `opening`: what
+has a label is listed whole, while an archive may be too long for that, and has files to account for
+that prove to be no images.
 """
 
 import contextlib
