@@ -54,8 +54,7 @@ def test_every_text_is_used():
     sources = "".join(
         path.read_text(encoding="utf-8")
         for path in SPACE.rglob("*.*")
-        if path.suffix in (".py", ".js", ".html")
-        and path.name != "words.py"
+        if path.suffix in (".py", ".js", ".html") and path.name != "words.py"
     )
     made = r"(source|class|origin)_\w+|(known|unknown)_(figure|block)"
     unused = {key for key in words.WORDS if not re.search(rf"[\"'>.]{key}\b", sources)}
