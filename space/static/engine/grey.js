@@ -1,4 +1,4 @@
-// From the samples of a file to grey levels; as aihealth/images.py.
+// From the samples of a file to grey levels; as aihealth/images.py and levels.py.
 import { Refusal } from "./refusal.js";
 
 const RARE = 0.005; // share of the pixels that may be defects, at each end
