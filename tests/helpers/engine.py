@@ -58,12 +58,12 @@ class Engine:
         self.page, self.url = page, url
         self._count, self._reads = 0, False
 
-    def in_a_new_worker(self, do, without=None, **message):
-        """Ask a worker of its own, perhaps one that lacks a global name."""
-        script = f"delete self.{without}; importScripts('{self.url}engine/worker.js')"
-        self._start("other", script)
+    @contextlib.contextmanager
+    def other_worker(self, first):
+        """Another worker that runs a script before its own; its name, for `ask`."""
+        self._start("other", f"{first}; importScripts('{self.url}engine/worker.js')")
         try:
-            return self.ask(do, worker="other", **message)
+            yield "other"
         finally:
             self.page.evaluate("other.terminate()")
 
@@ -108,11 +108,11 @@ class Engine:
         script = json.dumps(script)
         self.page.evaluate(f"window.{name} = new Worker(URL.createObjectURL(new Blob([{script}])))")
 
-    def predict_pixels(self, pixels):
+    def predict_pixels(self, pixels, worker="worker"):
         """The answer for uint8 `(h, w)`."""
         height, width = pixels.shape
         message = {"width": width, "height": height, "luminance": np.ascontiguousarray(pixels)}
-        return _with_pixels(self.ask("predictPixels", **message))
+        return _with_pixels(self.ask("predictPixels", worker, **message))
 
 
 class Refused(Exception):
