@@ -1,6 +1,8 @@
 """The model in the browser answers as `Classifier` does: same pixels, same numbers, same words."""
 
 import base64
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -152,6 +154,20 @@ def test_a_broken_model_has_its_sentence(engine, site, name, tmp_path):
     refused = pytest.raises(Refused, match="the model of this page is damaged")
     with engine.other_worker("") as worker, refused:
         engine.ask("open", worker, base=f"{engine.url}broken/")
+
+
+def test_a_model_without_a_distance_rejects_nothing(engine, site):
+    folder = site / "plain" / "model"
+    folder.mkdir(parents=True)
+    config = json.loads((site / "model" / "aihealth.json").read_text())
+    (folder / "aihealth.json").write_text(json.dumps(config | {"ood_threshold": None}))
+    shutil.copy(site / "model" / "model.tflite", folder)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 80)).astype(np.uint8)
+    with engine.other_worker("") as worker:
+        engine.ask("open", worker, base=f"{engine.url}plain/")
+        answer = engine.predict_pixels(noise, worker)
+    assert_same(answer, Classifier(folder).answer(noise))
+    assert answer["is_chest_radiograph"] and answer["ood_score"] == 0
 
 
 def test_a_browser_that_forbids_webassembly_has_its_sentence(engine):
