@@ -66,6 +66,7 @@ const lastEnd = (bytes) => {
 /** Walk over segments with a marker and a length, and coded data after each start of a scan. */
 const structure = (bytes) => {
   const [view, scans, found] = [viewOf(bytes), new Scans(), { ended: false, progressive: false }];
+  const last = lastEnd(bytes);
   let [place, segments, others] = [2, 0, 0];
   while (place + 2 <= bytes.length) {
     const start = place;
@@ -98,7 +99,7 @@ const structure = (bytes) => {
     else if (marker === 0xe1 && startsWith(body, "Exif\0\0")) found.exif ??= body.subarray(6);
     else if (marker === 0xe1 && startsWith(body, "http://ns.adobe.com/xap/1.0/\0")) found.xmp ??= body;
     else if (marker === 0xda) {
-      found.ended ||= lastEnd(bytes) >= place; // Within a damaged scan, anything may be a marker.
+      found.ended ||= last >= place; // Within a damaged scan, anything may be a marker.
       const end = endOfScan(bytes, place);
       scans.add(body, bytes.subarray(place, end));
       if (scans.count > SCANS) throw new Refusal("the JPEG file has too many scans; save it anew");
