@@ -90,7 +90,7 @@ export const stretch = (values, [from, to]) => {
 };
 
 /** A picture turned as its EXIF orientation (1 to 8) says. */
-export const oriented = (picture, orientation) => {
+const oriented = (picture, orientation) => {
   const { width, height, data } = picture;
   const [right, low] = [width - 1, height - 1];
   const from = {
