@@ -4,6 +4,7 @@ import base64
 import contextlib
 import functools
 import http.server
+import json
 import shutil
 import threading
 import types
@@ -17,7 +18,7 @@ ASK = """async ({ message, arrays }) => {
     if (message.bytes) message.bytes = message.bytes.buffer;
     message.features &&= message.features.map((one) => Float32Array.from(one));
     const answer = await new Promise((done) => {
-        window.worker ??= new Worker("engine/worker.js");
+        window.worker ??= new Worker("/engine/worker.js");
         window.worker.onmessage = ({ data }) => done(data);
         window.worker.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
         window.worker.postMessage(message);
@@ -36,15 +37,35 @@ ASK = """async ({ message, arrays }) => {
     };
     return packed(answer);
 }"""
+# Only reads files: the network would answer seven times for a drawing that is no radiograph.
+DECODE = """self.onmessage = async ({ data: { id, bytes } }) => {
+    try {
+        const { decode } = await import("BASEengine/decode.js");
+        const { picture, warnings } = await decode(new Uint8Array(bytes));
+        const { width, height, data: luminance } = picture;
+        postMessage({ id, ok: true, answer: { width, height, luminance, warnings } });
+    } catch ({ key, args, stack }) {
+        postMessage({ id, ok: false, sentence: { key: key ?? stack, args } });
+    }
+};"""
 KINDS = {"Uint8Array": "u1", "Uint16Array": "<u2", "Float32Array": "<f4", "Float64Array": "<f8"}
 
 
 class Engine:
     """A worker in a browser's page, asked by messages."""
 
-    def __init__(self, page):
-        self._page = page
+    def __init__(self, page, url):
+        self.page, self.url = page, url
         self._count = 0
+
+    def in_a_new_worker(self, do, without=None, **message):
+        """Ask a worker of its own, perhaps one that lacks a global name."""
+        script = f"delete self.{without}; importScripts('{self.url}engine/worker.js')"
+        self.page.evaluate(f"window.kept = window.worker; window.worker = {_worker(script)}")
+        try:
+            return self.ask(do, **message)
+        finally:
+            self.page.evaluate("window.worker.terminate(); window.worker = window.kept;")
 
     def ask(self, do, **message):
         """Send one message; its answer, arrays as NumPy's, or a `Refused`."""
@@ -56,7 +77,7 @@ class Engine:
         }
         plain = {name: value for name, value in message.items() if name not in arrays}
         plain |= {"id": self._count, "do": do}
-        answer = _unpacked(self._page.evaluate(ASK, {"message": plain, "arrays": arrays}))
+        answer = _unpacked(self.page.evaluate(ASK, {"message": plain, "arrays": arrays}))
         if not answer["ok"]:
             raise Refused(answer["sentence"])
         assert answer["id"] == self._count
@@ -65,6 +86,18 @@ class Engine:
     def predict(self, data, name="radiograph"):
         """The answer for a file's bytes; `pixels` is its `luminance` with the right shape."""
         return _with_pixels(self.ask("predict", name=name, bytes=data))
+
+    def decode(self, data):
+        """What a file's bytes are read as: uint8 `(h, w)`, and the warning or None."""
+        self.page.evaluate("() => { window.kept = window.worker; window.worker = window.reader; }")
+        if not self.page.evaluate("() => window.worker"):
+            script = DECODE.replace("BASE", self.url)
+            self.page.evaluate(f"window.reader = window.worker = {_worker(script)}")
+        try:
+            answer = _with_pixels(self.ask("decode", bytes=data))
+            return answer["pixels"], warning_of(answer)
+        finally:
+            self.page.evaluate("() => { window.worker = window.kept; }")
 
     def predict_pixels(self, pixels):
         """The answer for uint8 `(h, w)`."""
@@ -118,6 +151,10 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def _worker(script):
+    return f"new Worker(URL.createObjectURL(new Blob([{json.dumps(script)}])))"
+
+
 def _with_pixels(answer):
     return answer | {"pixels": answer["luminance"].reshape(answer["height"], answer["width"])}
 
@@ -144,8 +181,8 @@ def opened(folder):
     with served(folder) as url, sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page()
-        page.goto(url)
-        engine = Engine(page)
+        page.goto(f"{url}model/")  # A listing: the page itself forbids workers of others.
+        engine = Engine(page, url)
         engine.ask("open", base=url)
         yield engine
         browser.close()

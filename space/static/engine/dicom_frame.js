@@ -227,8 +227,9 @@ const codedFrame = async (frame, kind, stream, { signed, samples, photometric })
     : isSigned ? Int8Array : Uint8Array)(bytes.buffer, 0, bytes.length >> (wide ? 1 : 0));
   if (["50", "51"].includes(kind)) {
     if (bits > 8) return numbers(bytesOf(decodeDeepJpeg(frame)), true, signed);
-    const { bytes, whole } = await decodeJpeg(samples === 3 ? asItIs(frame) : frame);
-    if (!whole) throw new Refusal(BAD_FRAME);
+    const { bytes } = await decodeJpeg(samples === 3 ? asItIs(frame) : frame).catch(() => {
+      throw new Refusal(BAD_FRAME);
+    });
     if (samples === 3) return photometric.startsWith("YBR_FULL") ? ofYbr(bytes) : bytes;
     return numbers(bytes, false, signed);
   }

@@ -20,17 +20,21 @@ export const readJpeg = async (bytes) => {
 };
 
 /** Samples of a baseline or progressive JPEG: { width, height, components, bytes, whole }. */
-export const decodeJpeg = (bytes) => decodeWith(
-  "@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.js",
-  "libjpegturbowasm_decode", "JPEGDecoder", bytes);
+export const decodeJpeg = async (bytes) => {
+  const read = await decodeWith(
+    "@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.js",
+    "libjpegturbowasm_decode", "JPEGDecoder", bytes);
+  // A mere warning, of bytes too many, ends in a picture all the same: its last row was written.
+  const { width, height, components, bytes: samples, whole } = read;
+  const written = whole || samples.subarray(-width * components).some(Boolean);
+  if (samples.length !== width * height * components || !samples.length || !written)
+    throw new Refusal(DAMAGED);
+  return read;
+};
 
 const decoded = async (bytes, ended) => {
   const { width, height, components, bytes: samples, whole } = await decodeJpeg(bytes);
-  // A mere warning, of bytes too many, ends in a picture all the same: its last row was written.
-  const last = samples.subarray(samples.length - width * components);
-  const warned = whole || (ended && last.some(Boolean));
-  if (samples.length !== width * height * components || !samples.length || !warned)
-    throw new Refusal(DAMAGED);
+  if (!whole && !ended) throw new Refusal(DAMAGED);
   return { width, height, data: components === 1 ? samples : luma(samples, components) };
 };
 
