@@ -6,11 +6,13 @@ import io
 import json
 import re
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aihealth import Classifier, release
 from tests.helpers.browsing import ANSWERED, FILE, read, upload, upload_many
@@ -36,8 +38,9 @@ class Page:
 
     def __init__(self, site: Path, folder: Path, browser, **settings):
         shutil.copytree(site, folder)
-        config = release.read_json(folder / "model" / release.CONFIG)
-        release.write_json(folder / "model" / release.CONFIG, config | settings)
+        if settings:
+            config = release.read_json(folder / "model" / release.CONFIG)
+            release.write_json(folder / "model" / release.CONFIG, config | settings)
         self.folder, self._browser = folder, browser
         self.classifier = Classifier(folder / "model", name="release")
         self.trouble, self.asked = [], []
@@ -81,6 +84,14 @@ def visit(accepting):
     assert accepting.trouble == []
     foreign = [r.url for r in accepting.asked if not r.url.startswith((accepting.url, "blob:"))]
     assert foreign == []
+
+
+def until(page, condition):
+    """Wait for something; Playwright's own way makes code out of text, which the page forbids."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(f"Boolean({condition})"):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
 
 
 def words_of(text):
@@ -139,10 +150,10 @@ def test_the_viewer_has_the_stored_values_of_dicom_and_asks_again_without_a_serv
     deep = film(4).astype(np.uint16) * 16
     content = make_dicom(deep, BitsStored=12, HighBit=11, WindowCenter=1400, WindowWidth=1000)
     read(page, content, "narrow.dcm")
-    page.wait_for_function("document.querySelector('#film .readout').textContent")
+    until(page, "document.querySelector('#film .readout').textContent")
     stored = page.inner_text("#film .readout")
     assert [int(word) for word in stored.split()[1::2]] == pytest.approx([1000, 1400], abs=9)
-    page.get_by_label("Window (contrast)").fill("-2")
+    page.get_by_role("slider", name="Window (contrast)").fill("-2")
     page.get_by_role("button", name="Ask again as shown").click()
     page.wait_for_selector(".again")
     assert "With the window as you set it" in page.inner_text(".again")
@@ -151,19 +162,22 @@ def test_the_viewer_has_the_stored_values_of_dicom_and_asks_again_without_a_serv
 # === Nothing leaves ===
 
 
-def test_no_image_leaves_while_images_are_read(accepting, visit):
-    page = visit(workers="allow")
-    page.evaluate("navigator.serviceWorker.ready")
-    page.wait_for_timeout(500)
-    accepting.asked.clear()
-    read(page, png(film(1)), "a.png")
-    read(page, encode(film(2), "JPEG"), "b.jpg")
-    read(page, make_dicom(film(3)), "c.dcm")
-    upload_many(page, {f"{i}.png": png(film(i)) for i in range(3)})
-    for request in accepting.asked:
+def test_no_image_leaves_while_images_are_read(site, tmp_path, browser):
+    own = Page(site, tmp_path / "site", browser)
+    with served(own.folder) as url:
+        page = own.visit(url, workers="allow")
+        until(page, "navigator.serviceWorker.controller")
+        own.asked.clear()
+        read(page, png(film(1)), "a.png")
+        read(page, encode(Image.fromarray(film(2)), "JPEG"), "b.jpg")
+        read(page, make_dicom(film(3)), "c.dcm")
+        upload_many(page, {f"{i}.png": png(film(i)) for i in range(3)})
+        page.context.close()
+    for request in own.asked:  # a decoder's scripts, when they are needed first
         assert request.method == "GET" and request.post_data is None
-        assert request.url.startswith((accepting.url, "blob:"))
-    assert not [r.url for r in accepting.asked if "?" in r.url]
+        assert request.url.startswith((url + "engine/", url + "vendor/"))
+        assert "?" not in request.url
+    assert own.trouble == []
 
 
 @pytest.mark.parametrize(
@@ -182,7 +196,7 @@ def test_the_policy_forbids_every_other_host(accepting, visit, attempt):
             "document.addEventListener('securitypolicyviolation', () => (window.kept = 1))"
         )
         page.evaluate(f"Promise.resolve({attempt.format(elsewhere + 'main.js')}).catch(() => {{}})")
-        page.wait_for_function("window.kept")
+        until(page, "window.kept")
     asked = [r for r in accepting.asked if r.url.startswith(elsewhere)]
     assert not [r for r in asked if r.response() is not None]
     accepting.trouble.clear()  # The browser complains of what it kept back.
@@ -190,15 +204,16 @@ def test_the_policy_forbids_every_other_host(accepting, visit, attempt):
 
 
 def test_the_page_works_when_its_server_is_gone(site, tmp_path, browser):
-    own = Page(site, tmp_path / "site", browser)  # its files are those of the list
-    shutil.copytree(site, own.folder, dirs_exist_ok=True)
+    own = Page(site, tmp_path / "site", browser)
     with served(own.folder) as url:
         page = own.visit(url, workers="allow")
-        page.evaluate("navigator.serviceWorker.ready")
-        page.wait_for_function("navigator.serviceWorker.controller")
+        until(page, "navigator.serviceWorker.controller")
     page.goto(url)
     page.wait_for_selector("[data-ready]")
-    for name, data in {"a.png": png(film(1)), "b.jpg": encode(film(2), "JPEG")}.items():
+    for name, data in {
+        "a.png": png(film(1)),
+        "b.jpg": encode(Image.fromarray(film(2)), "JPEG"),
+    }.items():
         read(page, data, name)
     page.locator("#examples button").first.click()
     page.locator(f"{ANSWERED} .of", has_text="drawn-1-Normal.png").wait_for()
@@ -256,13 +271,14 @@ def test_two_hundred_images_run_with_a_progress_line_and_a_page_that_moves(visit
         window.lines = new Set();
         new MutationObserver(() => window.lines.add(document.querySelector('#table').innerText))
             .observe(document.querySelector('#table'), {childList: true}); }""")
+    page.set_default_timeout(180_000)  # the machine may be busy
     picture = png(film(1, size=64))
     upload_many(page, {f"{i:03}.png": picture for i in range(201)})
     assert page.locator("#table tbody tr").count() == 200
     assert "1 images were left out" in page.inner_text(".left-out summary")
     lines = page.evaluate("[...window.lines]")
     assert len([line for line in lines if re.search(r"Reading image \d+ of 200", line)]) >= 3
-    assert page.evaluate("window.longest") < 3000  # the machine may be busy; a frozen page is not
+    assert page.evaluate("window.longest") < 3000  # milliseconds; reading them all takes more
 
 
 def test_a_row_is_opened_and_a_folder_is_read(visit, tmp_path):
@@ -344,7 +360,7 @@ def test_a_broken_model_is_said_and_what_is_chosen_is_refused(
 ):
     own = Page(site, tmp_path / "site", browser)
     path = own.folder / "model" / name
-    path.write_bytes(path.read_bytes()[:1000])
+    path.write_bytes(path.read_bytes()[:100])
     with served(own.folder) as url:
         page = own.visit(url)
         page.wait_for_selector("#panel .refusal")
@@ -355,19 +371,18 @@ def test_a_broken_model_is_said_and_what_is_chosen_is_refused(
         page.context.close()
 
 
-def test_a_browser_without_webassembly_says_so(accepting):
-    kind = accepting._browser.browser_type
-    launched = kind.launch(
-        executable_path=shutil.which("chromium"),
-        args=["--no-sandbox", "--disable-gpu", "--js-flags=--noexpose-wasm"],
+def test_a_browser_without_webassembly_says_so(accepting, visit):
+    page = visit()
+    script = (accepting.folder / "engine/worker.js").read_text()
+    page.context.route(
+        "**/engine/worker.js",
+        lambda route: route.fulfill(
+            body=f"delete self.WebAssembly;\n{script}", content_type="text/javascript"
+        ),
     )
-    try:
-        page = launched.new_page()
-        page.goto(accepting.url)
-        page.wait_for_selector("#panel .refusal", timeout=60_000)
-        assert "this browser cannot run the model" in page.inner_text("#panel")
-    finally:
-        launched.close()
+    page.reload()
+    page.wait_for_selector("#panel .refusal")
+    assert "this browser cannot run the model" in page.inner_text("#panel")
 
 
 # === Looks ===
