@@ -144,7 +144,6 @@ WORDS = {
         "This page could not answer. Load it again and choose the file again.",
         "Cette page n’a pas pu répondre. Rechargez-la et choisissez de nouveau le fichier.",
     ),
-    "starting": ("Loading the model…", "Chargement du modèle…"),
     "busy": (
         "The server is busy. Wait a moment and choose the file again.",
         "Le serveur est occupé. Attendez un moment et choisissez de nouveau le fichier.",

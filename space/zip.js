@@ -4,10 +4,10 @@ const long = (view, place) => view.getUint32(place, true);
 const STORED = 0, DEFLATED = 8;
 const LOCKED = 1; // a flag
 
-/** Whether a file begins as an archive does. */
+/** Whether a file begins as an archive does, perhaps an empty one. */
 export const isZip = async (file) => {
   const head = await file.slice(0, 4).arrayBuffer();
-  return head.byteLength === 4 && long(new DataView(head), 0) === 0x04034b50;
+  return head.byteLength === 4 && [0x04034b50, 0x06054b50].includes(long(new DataView(head), 0));
 };
 
 /** Whether a name is no folder's, and nothing that operating systems add. */

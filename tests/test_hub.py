@@ -146,19 +146,16 @@ def test_a_busy_hub_is_asked_again_when_it_says(model, hub, cache):
     assert 429 in [call.status for call in hub.calls("GET", "/resolve/")]
 
 
-def test_a_hub_that_stays_busy_is_named(model, hub, cache):
-    hub.fault("status:429", times=100, headers={"Retry-After": "0"}, path_regex="/api/models/")
-    assert "slow down (429)" in sentence(client.resolve, model, cache_dir=cache)
-
-
-def test_a_failing_hub_is_named(model, hub, cache):
-    hub.fault("status:500", times=100, path_regex="/api/models/")
-    assert "trouble of its own (500)" in sentence(client.resolve, model, cache_dir=cache)
-
-
-def test_a_hub_that_failed_once_serves_the_next_call(model, hub, cache):
-    hub.fault("status:500", "GET", "/api/models/")
-    sentence(client.resolve, model, cache_dir=cache)
+@pytest.mark.parametrize(
+    ("status", "words"), [(429, "slow down (429)"), (500, "trouble of its own (500)")]
+)
+def test_a_hub_that_stays_busy_or_fails_is_named_and_serves_the_call_after_it(
+    model, hub, cache, status, words
+):
+    again = {"headers": {"Retry-After": "0"}}
+    hub.fault(f"status:{status}", times=100, path_regex="/api/models/", **again)
+    assert words in sentence(client.resolve, model, cache_dir=cache)
+    hub.reset()
     assert client.resolve(model, cache_dir=cache)[1]
 
 

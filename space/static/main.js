@@ -11,7 +11,10 @@ const STEP = 250; // milliseconds between two progress lines
 const language = document.documentElement.lang;
 const $ = (selector) => document.querySelector(selector);
 const [table, page] = await Promise.all(["words.json", "page.json"].map(async (name) =>
-  (await fetch(name)).json()));
+  (await fetch(name)).json())).catch((error) => {
+  $("#tab-one").textContent = "This page is incomplete. Load it again.";
+  throw error;
+});
 const words = new Words(table, language);
 const { say } = words;
 const showing = new Showing(words, page);

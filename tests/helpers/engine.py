@@ -4,6 +4,7 @@ import base64
 import contextlib
 import functools
 import http.server
+import json
 import shutil
 import threading
 import types
@@ -11,16 +12,16 @@ import types
 import numpy as np
 
 # Arrays travel as base64: Playwright's own way takes seconds for a radiograph.
-ASK = """async ({ message, arrays }) => {
+ASK = """async ({ message, arrays, worker }) => {
     const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
     for (const [name, text] of Object.entries(arrays)) message[name] = bytes(text);
     if (message.bytes) message.bytes = message.bytes.buffer;
     message.features &&= message.features.map((one) => Float32Array.from(one));
     const answer = await new Promise((done) => {
-        window.worker ??= new Worker("engine/worker.js");
-        window.worker.onmessage = ({ data }) => done(data);
-        window.worker.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
-        window.worker.postMessage(message);
+        const one = (window[worker] ??= new Worker("/engine/worker.js"));
+        one.onmessage = ({ data }) => done(data);
+        one.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
+        one.postMessage(message);
     });
     const text = async (array) => (await new Promise((done) => {
         const reader = new FileReader();
@@ -36,17 +37,37 @@ ASK = """async ({ message, arrays }) => {
     };
     return packed(answer);
 }"""
+# Only reads files: the network would answer seven times for a drawing that is no radiograph.
+DECODE = """self.onmessage = async ({ data: { id, bytes } }) => {
+    try {
+        const { decode } = await import("BASEengine/decode.js");
+        const { picture, warnings } = await decode(new Uint8Array(bytes));
+        const { width, height, data: luminance } = picture;
+        postMessage({ id, ok: true, answer: { width, height, luminance, warnings } });
+    } catch ({ key, args, stack }) {
+        postMessage({ id, ok: false, sentence: { key: key ?? stack, args } });
+    }
+};"""
 KINDS = {"Uint8Array": "u1", "Uint16Array": "<u2", "Float32Array": "<f4", "Float64Array": "<f8"}
 
 
 class Engine:
     """A worker in a browser's page, asked by messages."""
 
-    def __init__(self, page):
-        self._page = page
-        self._count = 0
+    def __init__(self, page, url):
+        self.page, self.url = page, url
+        self._count, self._reads = 0, False
 
-    def ask(self, do, **message):
+    @contextlib.contextmanager
+    def other_worker(self, first):
+        """Another worker that runs a script before its own; its name, for `ask`."""
+        self._start("other", f"{first}; importScripts('{self.url}engine/worker.js')")
+        try:
+            yield "other"
+        finally:
+            self.page.evaluate("other.terminate()")
+
+    def ask(self, do, worker="worker", **message):
         """Send one message; its answer, arrays as NumPy's, or a `Refused`."""
         self._count += 1
         arrays = {
@@ -56,7 +77,8 @@ class Engine:
         }
         plain = {name: value for name, value in message.items() if name not in arrays}
         plain |= {"id": self._count, "do": do}
-        answer = _unpacked(self._page.evaluate(ASK, {"message": plain, "arrays": arrays}))
+        given = {"message": plain, "arrays": arrays, "worker": worker}
+        answer = _unpacked(self.page.evaluate(ASK, given))
         if not answer["ok"]:
             raise Refused(answer["sentence"])
         assert answer["id"] == self._count
@@ -66,11 +88,31 @@ class Engine:
         """The answer for a file's bytes; `pixels` is its `luminance` with the right shape."""
         return _with_pixels(self.ask("predict", name=name, bytes=data))
 
-    def predict_pixels(self, pixels):
+    def decode(self, data):
+        """What a file's bytes are read as: uint8 `(h, w)`, and the warning or None."""
+        if not self._reads:
+            self._start("reader", DECODE.replace("BASE", self.url))
+            self._reads = True
+        answer = _with_pixels(self.ask("decode", worker="reader", bytes=data))
+        return answer["pixels"], warning_of(answer)
+
+    def memory_mb(self):
+        """What the page's process takes, in MB (Linux)."""
+        session = self.page.context.browser.new_browser_cdp_session()
+        found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        session.detach()
+        ids = [process["id"] for process in found if process["type"] == "renderer"]
+        return max(map(_proportional_mb, ids))
+
+    def _start(self, name, script):
+        script = json.dumps(script)
+        self.page.evaluate(f"window.{name} = new Worker(URL.createObjectURL(new Blob([{script}])))")
+
+    def predict_pixels(self, pixels, worker="worker"):
         """The answer for uint8 `(h, w)`."""
         height, width = pixels.shape
         message = {"width": width, "height": height, "luminance": np.ascontiguousarray(pixels)}
-        return _with_pixels(self.ask("predictPixels", **message))
+        return _with_pixels(self.ask("predictPixels", worker, **message))
 
 
 class Refused(Exception):
@@ -118,6 +160,12 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def _proportional_mb(process):
+    with open(f"/proc/{process}/smaps_rollup", encoding="ascii") as file:
+        sizes = dict(line.split()[:2] for line in file if line.startswith("Pss:"))
+    return round(int(sizes["Pss:"]) / 1024)
+
+
 def _with_pixels(answer):
     return answer | {"pixels": answer["luminance"].reshape(answer["height"], answer["width"])}
 
@@ -144,8 +192,8 @@ def opened(folder):
     with served(folder) as url, sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page()
-        page.goto(url)
-        engine = Engine(page)
+        page.goto(f"{url}model/")  # A listing: the page itself forbids workers of others.
+        engine = Engine(page, url)
         engine.ask("open", base=url)
         yield engine
         browser.close()

@@ -52,13 +52,9 @@ def films(tmp_path):
 
 
 def run(*args, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "aihealth", *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        **options,
-    )
+    command = [sys.executable, "-m", "aihealth", *map(str, args)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command, cwd=ROOT, text=True, **options)
 
 
 def fails(capsys, *args):
@@ -73,14 +69,8 @@ def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
     done = run("predict", "--model", model, "--format", "json", films, films / "nothing.png")
     rows = {os.path.basename(row["file"]): row for row in json.loads(done.stdout)}
     assert done.returncode == 1
-    assert list(rows) == [
-        "broken.png",
-        "dark.png",
-        "1.2.840.10008",
-        "IM0001",
-        "bright.jpg",
-        "nothing.png",
-    ]
+    names = "broken.png dark.png 1.2.840.10008 IM0001 bright.jpg nothing.png"
+    assert list(rows) == names.split()
     assert list(rows["dark.png"]) == [
         "file",
         "label",
@@ -329,24 +319,9 @@ def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 def test_a_full_disk_is_one_sentence(model, films):
+    words = ("predict", "--model", model, films, "--format", "json")
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "aihealth",
-                "predict",
-                "--model",
-                model,
-                films,
-                "--format",
-                "json",
-            ],
-            cwd=ROOT,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        done = run(*words, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode != 0
     assert "no space left on the disk" in done.stderr
     assert "Traceback" not in done.stderr

@@ -32,17 +32,20 @@ def files(folder):
 def test_the_folder_holds_page_engine_packages_model_and_words(release_folder, tmp_path):
     folder = static_page.write_page(str(release_folder), str(tmp_path / "site"))
     found = files(folder)
-    assert {"index.html", "engine/worker.js", "viewer.js", "model/model.tflite"} <= found
+    assert {"index.html", "main.js", "engine/worker.js", "viewer.js", "model/model.tflite"} <= found
     assert "vendor/@litertjs/core/wasm/litert_wasm_internal.wasm" in found
     listed = json.loads((folder / "files.json").read_text())["files"]
-    assert listed.keys() == found - {"files.json", "README.md"}
+    assert listed.keys() == found - {"files.json", "README.md", "sw.js"}
     for name, digest in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    version = json.loads((folder / "files.json").read_text())["version"]
+    assert (folder / "sw.js").read_text().endswith(f"\n// {version}\n")
     words = json.loads((folder / "words.json").read_text())
     assert words["en"].keys() == words["fr"].keys()
     assert words["sentences"]["the file is empty"] == "le fichier est vide"
     page = json.loads((folder / "page.json").read_text())
     assert page["model"] == "release" and page["revision"] is None
+    assert "never leave this computer" in page["parts"]["en"]["header"]
     assert page["reliability"]["en"]["answers"].keys() == {"Covid", "Normal", "Pneumonia"}
 
 

@@ -53,8 +53,8 @@ def test_both_languages_say_the_same_things_with_the_same_blanks():
 def test_every_text_is_used():
     sources = "".join(
         path.read_text(encoding="utf-8")
-        for path in [*SPACE.glob("*.py"), *SPACE.glob("*.js"), *SPACE.glob("templates/*.html")]
-        if path.name != "words.py"
+        for path in SPACE.rglob("*.*")
+        if path.suffix in (".py", ".js", ".html") and path.name != "words.py"
     )
     made = r"(source|class|origin)_\w+|(known|unknown)_(figure|block)"
     unused = {key for key in words.WORDS if not re.search(rf"[\"'>.]{key}\b", sources)}
@@ -423,7 +423,7 @@ def test_text_has_contrast_aa(scope, text, ground):
 
 
 def test_the_page_asks_no_other_host_for_anything():
-    for path in [*SPACE.glob("*.css"), *SPACE.glob("*.js"), *SPACE.glob("templates/*.html")]:
+    for path in [p for kind in ("css", "js", "html") for p in SPACE.rglob(f"*.{kind}")]:
         assert not re.search(r"(src|url\(|href=\")\s*[\"'(]?https?:", path.read_text()), path
 
 

@@ -1,5 +1,6 @@
 // Answering for one image exactly as aihealth/classifier.py does.
 import { FeatureDistance, LEAST_FOR_SHIFT } from "./distance.js";
+import { extremes } from "./grey.js";
 import { openNetwork } from "./network.js";
 import { Refusal } from "./refusal.js";
 import { blur, mirrorCorrelation, prepare, VERSIONS } from "./resize.js";
@@ -25,13 +26,13 @@ const fetched = async (url) => {
 
 /** Open the model of a page whose folder is `base`, which ends in a slash. */
 export const openClassifier = async (base) => {
-  const [text, model, far] = await Promise.all(
-    ["aihealth.json", "model.tflite", "ood.npz"].map((name) => fetched(`${base}model/${name}`)));
+  const [text, model, far] = await Promise.all([fetched(`${base}model/aihealth.json`),
+    fetched(`${base}model/model.tflite`), fetched(`${base}model/ood.npz`).catch(() => null)]);
   let config, distance, network;
   try {
     config = JSON.parse(new TextDecoder().decode(text));
     distance = (config.ood_threshold ?? null) === null ? null : await FeatureDistance.of(far);
-    network = await openNetwork(new Uint8Array(model), base);
+    network = await openNetwork(new Uint8Array(model));
   } catch (error) {
     throw error instanceof Refusal ? error : new Refusal(MODEL_BROKEN);
   }
@@ -52,7 +53,7 @@ class Classifier {
 
   /** The answer for a decoded picture; `warnings` is what was said of its file. */
   async answer(picture, warnings = []) {
-    if (picture.data.reduce((most, value) => Math.max(most, value), 0) === 1) throw new Refusal(MASK);
+    if (extremes(picture.data)[1] === 1) throw new Refusal(MASK);
     const { classes, ood_threshold: limit, abstain_below: least, lateral_threshold: lateral } =
       this.config;
     let outputs = await this.outputs(picture);

@@ -1,19 +1,20 @@
 // The network itself: the release's LiteRT file, run by LiteRT's WebAssembly on one thread.
 import { Refusal } from "./refusal.js";
+import { module, vendor } from "./vendor.js";
 
-export const NO_WEBASSEMBLY =
+const NO_WEBASSEMBLY =
   "this browser cannot run the model (WebAssembly with SIMD is missing or forbidden); use a newer one";
 
-/** Open a model of one input and named outputs. `model` is a Uint8Array, `base` the page's folder. */
-export const openNetwork = async (model, base) => {
-  const core = `${base}vendor/@litertjs/core/`;
+/** Open a model (Uint8Array) of one input and named outputs. */
+export const openNetwork = async (model) => {
+  const folder = vendor("@litertjs/core/wasm/");
   // Without this it asks for a graphics card that it then does not use.
   Object.defineProperty(self.navigator, "gpu", { value: undefined, configurable: true });
-  const { loadLiteRt, loadAndCompile, Tensor } = await import(`${core}dist/index.js`);
+  const { loadLiteRt, loadAndCompile, Tensor } = await module("@litertjs/core/dist/index.js");
   const silent = () => {}; // It greets on the console.
-  self.Module = { locateFile: (name) => `${core}wasm/${name}`, print: silent, printErr: silent };
+  self.Module = { locateFile: (name) => folder + name, print: silent, printErr: silent };
   try {
-    await loadLiteRt(`${core}wasm/`);
+    await loadLiteRt(folder);
   } catch (error) {
     throw typeof WebAssembly === "object" && error instanceof TypeError
       ? error : new Refusal(NO_WEBASSEMBLY);

@@ -31,7 +31,8 @@ self.onmessage = ({ data }) => {
   last = last.then(async () => {
     try {
       const answer = await work[data.do](data);
-      self.postMessage({ id: data.id, ok: true, answer });
+      const given = answer.luminance ? [answer.luminance.buffer] : []; // not copied
+      self.postMessage({ id: data.id, ok: true, answer }, given);
     } catch (error) {
       const { key = UNKNOWN, args = {} } = error;
       self.postMessage({ id: data.id, ok: false, sentence: { key, args } });
