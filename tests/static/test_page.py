@@ -45,6 +45,11 @@ class Page:
         self.classifier = Classifier(folder / "model", name="release")
         self.trouble, self.asked = [], []
 
+    def _hear(self, message):
+        # Where a test wants no service worker, Playwright says so on the console.
+        if message.type in ("error", "warning") and "by Playwright" not in message.text:
+            self.trouble.append(message.text)
+
     def visit(self, url, workers="block", **how):
         """Open the page. `asked` has every request that it makes, `trouble` its complaints."""
         context = self._browser.new_context(
@@ -52,7 +57,7 @@ class Page:
         )
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda m: self.trouble.append(m.text) if m.type == "error" else None)
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         context.on("request", lambda request: self.asked.append(request))
         page.goto(url)
