@@ -64,9 +64,10 @@ def read(data: bytes) -> DicomFile:
     except Exception as error:  # pydicom raises many kinds on damaged files.
         raise ImageError(CUT_SHORT if file.short else DAMAGED) from error
     place = file.tell()
-    if body[place + 4 : place + 6] not in (b"OB", b"OW", b"UN", b"OF", b"OD"):
-        implicit = True
-    elif not implicit and place + 12 > len(body):
+    # As the element itself says: pydicom goes on in the other encoding where a file changes to it.
+    # An implicit length is even, and so none of these.
+    implicit = body[place + 4 : place + 6] not in (b"OB", b"OW", b"UN", b"OF", b"OD")
+    if not implicit and place + 12 > len(body):
         file.short = True
     order = "<" if little else ">"
     start = place + (8 if implicit else 12)

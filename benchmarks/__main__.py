@@ -39,6 +39,7 @@ NAMES = (
     "time_to_accuracy",
     "growth",
     "film_formats",
+    "wall",
     "ray_scaling",
 )
 

@@ -33,8 +33,11 @@ def main() -> None:
     if shutil.which("chromium") is None:
         sys.exit("error: this needs chromium")
     classifier = Classifier(args.page / "model")
+    start = time.perf_counter()
     with opened(args.page) as engine:
-        report = compare(classifier, engine, list(sample(args.folders, args.images)))
+        opening = {"seconds_to_open": round(time.perf_counter() - start, 1)}
+        report = opening | compare(classifier, engine, list(sample(args.folders, args.images)))
+        report["memory_mb"] = engine.memory_mb()
     print(json.dumps(report, indent=2))
     sys.exit(1 if report["other_answers"] else 0)
 

@@ -82,8 +82,11 @@ class Table:
 def alternate(
     functions: Mapping[str, Callable[[], float]], rounds: int, warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """Let functions take turns; each returns what it measured. The first turn is thrown away."""
-    if warm_up:
+    """Let functions take turns; each returns what it measured.
+
+    The first turn is thrown away, but not where there is one round: that shows that all runs.
+    """
+    if warm_up and rounds > 1:
         for function in functions.values():
             function()
     values: dict[str, list[float]] = {name: [] for name in functions}

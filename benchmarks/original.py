@@ -26,8 +26,8 @@ BATCH = 32
 EPOCHS = 10
 
 
-def network(size: int = SIZE):
-    """The CNN: 50.5 million parameters, nearly all between Flatten and the first Dense."""
+def network(size: int = SIZE, units: int = 128):
+    """The CNN: 50.5 million parameters, nearly all between Flatten and the `units` of a Dense."""
     from tensorflow import keras
 
     model = keras.Sequential(
@@ -36,7 +36,7 @@ def network(size: int = SIZE):
             keras.layers.Conv2D(32, 3, activation="relu"),
             keras.layers.MaxPooling2D(),
             keras.layers.Flatten(),
-            keras.layers.Dense(128, activation="relu"),
+            keras.layers.Dense(units, activation="relu"),
             keras.layers.Dense(len(CLASSES), activation="softmax"),
         ]
     )
@@ -44,9 +44,9 @@ def network(size: int = SIZE):
     return model
 
 
-def build(path: Path) -> None:
+def build(path: Path, units: int) -> None:
     """Save the network as training left it: with Adam's two moments of every weight."""
-    model = network()
+    model = network(units=units)
     labels = np.eye(len(CLASSES), dtype=np.float32)[np.arange(BATCH) % len(CLASSES)]
     model.train_on_batch(np.zeros((BATCH, SIZE, SIZE, 3), np.float32), labels)
     part = path.with_name(f"part-{path.name}")
@@ -138,10 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("build", "answer", "page", "train"))
     parser.add_argument("subject", help="model file or data folder")
-    parser.add_argument("rest", nargs="*", help="image files, a port, or a number of epochs")
+    parser.add_argument("rest", nargs="*", help="image files, or a number: units, port, epochs")
     args = parser.parse_args()
     if args.command == "build":
-        build(Path(args.subject))
+        build(Path(args.subject), *map(int, args.rest or [128]))
     elif args.command == "answer":
         model = load(args.subject)
         for file in args.rest:

@@ -54,8 +54,7 @@ def main() -> None:
             for number, outcome in enumerate(outcomes):
                 kind = "lost" if outcome not in found else outcome
                 found[kind] += 1
-                if kind == "lost":
-                    print(f"{command}, kill {number}: {outcome}", file=sys.stderr, flush=True)
+                print(f"{command}, kill {number}: {outcome}", file=sys.stderr, flush=True)
         failed |= bool(found["lost"])
         counts = f"{found['absent']} | {found['whole']} | {found['lost']}"
         print(f"| {command} | {sum(found.values())} | {counts} |", flush=True)
@@ -183,7 +182,9 @@ def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
             if whole:
                 Classifier(release).predict(film())
             else:
-                again = ["--resume"] if (out / "checkpoint").exists() else []
+                again = ["--resume"] * any(
+                    (out / f"checkpoint{end}").exists() for end in ("", ".old")
+                )
                 succeed(command + again, os.environ)
                 Classifier(release).predict(film())
             if left := [str(path) for path in out.rglob("*.part*")]:

@@ -252,3 +252,11 @@ def test_an_encoding_that_cannot_be_read_is_named():
     data = make_dicom(RAMP, pydicom.uid.HTJ2KLossless, PixelData=encapsulate([b"\xff\x4f" * 50]))
     with pytest.raises(ImageError, match=r"High-Throughput JPEG 2000.*pip install"):
         decode_with_warning(data)
+
+
+def test_pixels_in_another_encoding_than_the_tags_before_them_are_read():
+    whole = make_dicom(RAMP, syntax=ImplicitVRLittleEndian)
+    head, pixels = whole.rsplit(b"\xe0\x7f\x10\x00", 1)
+    length, values = pixels[:4], pixels[4:]
+    changed = head + b"\xe0\x7f\x10\x00OW\0\0" + length + values
+    np.testing.assert_array_equal(decode(changed), decode(whole))

@@ -99,6 +99,21 @@ def test_what_sleeps_is_stopped_too(worker_that, monkeypatch):
         wall.decode(b"any")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the clock is Linux's own")
+def test_each_file_has_its_time_by_the_clock_that_the_limit_goes_by(worker_that):
+    worker_that(
+        "import resource",
+        "wall.time.clock_gettime = {-8: 1000.9}.get",  # as on a busy machine, where it runs ahead
+        "raise ImageError(str(resource.getrlimit(resource.RLIMIT_CPU)[0]))",
+    )
+    limits = []
+    for _ in range(2):
+        with pytest.raises(ImageError) as error:
+            wall.decode(b"any")
+        limits.append(int(str(error.value)))
+    assert limits[0] < 10 and limits[1] == 1001
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds the limit on memory")
 def test_what_needs_much_memory_is_stopped(worker_that):
     worker_that("bytearray(500 * 2**20)")

@@ -12,16 +12,16 @@ import types
 import numpy as np
 
 # Arrays travel as base64: Playwright's own way takes seconds for a radiograph.
-ASK = """async ({ message, arrays }) => {
+ASK = """async ({ message, arrays, worker }) => {
     const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
     for (const [name, text] of Object.entries(arrays)) message[name] = bytes(text);
     if (message.bytes) message.bytes = message.bytes.buffer;
     message.features &&= message.features.map((one) => Float32Array.from(one));
     const answer = await new Promise((done) => {
-        window.worker ??= new Worker("/engine/worker.js");
-        window.worker.onmessage = ({ data }) => done(data);
-        window.worker.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
-        window.worker.postMessage(message);
+        const one = (window[worker] ??= new Worker("/engine/worker.js"));
+        one.onmessage = ({ data }) => done(data);
+        one.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
+        one.postMessage(message);
     });
     const text = async (array) => (await new Promise((done) => {
         const reader = new FileReader();
@@ -56,18 +56,18 @@ class Engine:
 
     def __init__(self, page, url):
         self.page, self.url = page, url
-        self._count = 0
+        self._count, self._reads = 0, False
 
-    def in_a_new_worker(self, do, without=None, **message):
-        """Ask a worker of its own, perhaps one that lacks a global name."""
-        script = f"delete self.{without}; importScripts('{self.url}engine/worker.js')"
-        self.page.evaluate(f"window.kept = window.worker; window.worker = {_worker(script)}")
+    @contextlib.contextmanager
+    def other_worker(self, first):
+        """Another worker that runs a script before its own; its name, for `ask`."""
+        self._start("other", f"{first}; importScripts('{self.url}engine/worker.js')")
         try:
-            return self.ask(do, **message)
+            yield "other"
         finally:
-            self.page.evaluate("window.worker.terminate(); window.worker = window.kept;")
+            self.page.evaluate("other.terminate()")
 
-    def ask(self, do, **message):
+    def ask(self, do, worker="worker", **message):
         """Send one message; its answer, arrays as NumPy's, or a `Refused`."""
         self._count += 1
         arrays = {
@@ -77,7 +77,8 @@ class Engine:
         }
         plain = {name: value for name, value in message.items() if name not in arrays}
         plain |= {"id": self._count, "do": do}
-        answer = _unpacked(self.page.evaluate(ASK, {"message": plain, "arrays": arrays}))
+        given = {"message": plain, "arrays": arrays, "worker": worker}
+        answer = _unpacked(self.page.evaluate(ASK, given))
         if not answer["ok"]:
             raise Refused(answer["sentence"])
         assert answer["id"] == self._count
@@ -89,21 +90,29 @@ class Engine:
 
     def decode(self, data):
         """What a file's bytes are read as: uint8 `(h, w)`, and the warning or None."""
-        self.page.evaluate("() => { window.kept = window.worker; window.worker = window.reader; }")
-        if not self.page.evaluate("() => window.worker"):
-            script = DECODE.replace("BASE", self.url)
-            self.page.evaluate(f"window.reader = window.worker = {_worker(script)}")
-        try:
-            answer = _with_pixels(self.ask("decode", bytes=data))
-            return answer["pixels"], warning_of(answer)
-        finally:
-            self.page.evaluate("() => { window.worker = window.kept; }")
+        if not self._reads:
+            self._start("reader", DECODE.replace("BASE", self.url))
+            self._reads = True
+        answer = _with_pixels(self.ask("decode", worker="reader", bytes=data))
+        return answer["pixels"], warning_of(answer)
 
-    def predict_pixels(self, pixels):
+    def memory_mb(self):
+        """What the page's process takes, in MB (Linux)."""
+        session = self.page.context.browser.new_browser_cdp_session()
+        found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        session.detach()
+        ids = [process["id"] for process in found if process["type"] == "renderer"]
+        return max(map(_proportional_mb, ids))
+
+    def _start(self, name, script):
+        script = json.dumps(script)
+        self.page.evaluate(f"window.{name} = new Worker(URL.createObjectURL(new Blob([{script}])))")
+
+    def predict_pixels(self, pixels, worker="worker"):
         """The answer for uint8 `(h, w)`."""
         height, width = pixels.shape
         message = {"width": width, "height": height, "luminance": np.ascontiguousarray(pixels)}
-        return _with_pixels(self.ask("predictPixels", **message))
+        return _with_pixels(self.ask("predictPixels", worker, **message))
 
 
 class Refused(Exception):
@@ -151,8 +160,10 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def _worker(script):
-    return f"new Worker(URL.createObjectURL(new Blob([{json.dumps(script)}])))"
+def _proportional_mb(process):
+    with open(f"/proc/{process}/smaps_rollup", encoding="ascii") as file:
+        sizes = dict(line.split()[:2] for line in file if line.startswith("Pss:"))
+    return round(int(sizes["Pss:"]) / 1024)
 
 
 def _with_pixels(answer):

@@ -1,5 +1,9 @@
 """The model in the browser answers as `Classifier` does: same pixels, same numbers, same words."""
 
+import base64
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -87,9 +91,14 @@ def test_a_batch_shifts_alike(engine, classifier, example):
 
 # === Bit for bit ===
 
+
+def base64_of(pixels):
+    return base64.b64encode(pixels.tobytes()).decode()
+
+
 RESIZE = """async ({ width, height, levels, size, radius }) => {
     const { prepare, blur, mirrorCorrelation } = await import("/engine/resize.js");
-    const picture = { width, height, data: Uint8Array.from(levels) };
+    const picture = { width, height, data: Uint8Array.from(atob(levels), (c) => c.charCodeAt(0)) };
     const small = prepare(picture, size);
     return { small: [...small.data], smooth: [...blur(small, radius).data],
         alike: mirrorCorrelation(picture) };
@@ -101,7 +110,7 @@ RESIZE = """async ({ width, height, levels, size, radius }) => {
 )
 def test_resizing_and_smoothing_are_pillows_to_the_bit(engine, shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    given = {"levels": pixels.ravel().tolist(), "size": 160, "radius": 0.7}
+    given = {"levels": base64_of(pixels), "size": 160, "radius": 0.7}
     found = engine.page.evaluate(RESIZE, given | {"width": shape[1], "height": shape[0]})
     small = images.prepare(pixels, 160)
     assert found["small"] == small.ravel().tolist()
@@ -112,7 +121,8 @@ def test_resizing_and_smoothing_are_pillows_to_the_bit(engine, shape):
 
 VERSION = """async ({ width, height, levels, name }) => {
     const { VERSIONS } = await import("/engine/resize.js");
-    const found = VERSIONS[name]({ width, height, data: Uint8Array.from(levels) });
+    const data = Uint8Array.from(atob(levels), (c) => c.charCodeAt(0));
+    const found = VERSIONS[name]({ width, height, data });
     return [found.height, found.width, [...found.data]];
 }"""
 
@@ -120,7 +130,7 @@ VERSION = """async ({ width, height, levels, name }) => {
 @pytest.mark.parametrize("name", upright.VERSIONS)
 def test_an_image_is_turned_the_same_way(engine, name):
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    given = {"width": 6, "height": 4, "levels": pixels.ravel().tolist(), "name": name}
+    given = {"width": 6, "height": 4, "levels": base64_of(pixels), "name": name}
     expected = upright.VERSIONS[name](pixels)
     assert engine.page.evaluate(VERSION, given) == [*expected.shape, expected.ravel().tolist()]
 
@@ -141,10 +151,41 @@ def test_a_broken_model_has_its_sentence(engine, site, name, tmp_path):
         data = path.read_bytes()
         half = data[: len(data) // 2] if path.name == name else data
         (site / "broken" / "model" / path.name).write_bytes(half)
-    with pytest.raises(Refused, match="the model of this page is damaged"):
-        engine.in_a_new_worker("open", base=f"{engine.url}broken/")
+    refused = pytest.raises(Refused, match="the model of this page is damaged")
+    with engine.other_worker("") as worker, refused:
+        engine.ask("open", worker, base=f"{engine.url}broken/")
+
+
+def test_a_model_without_a_distance_rejects_nothing(engine, site):
+    folder = site / "plain" / "model"
+    folder.mkdir(parents=True)
+    config = json.loads((site / "model" / "aihealth.json").read_text())
+    (folder / "aihealth.json").write_text(json.dumps(config | {"ood_threshold": None}))
+    shutil.copy(site / "model" / "model.tflite", folder)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 80)).astype(np.uint8)
+    with engine.other_worker("") as worker:
+        engine.ask("open", worker, base=f"{engine.url}plain/")
+        answer = engine.predict_pixels(noise, worker)
+    assert_same(answer, Classifier(folder).answer(noise))
+    assert answer["is_chest_radiograph"] and answer["ood_score"] == 0
 
 
 def test_a_browser_that_forbids_webassembly_has_its_sentence(engine):
-    with pytest.raises(Refused, match="cannot run the model"):
-        engine.in_a_new_worker("open", base=engine.url, without="WebAssembly")
+    refused = pytest.raises(Refused, match="cannot run the model")
+    with engine.other_worker("delete self.WebAssembly") as worker, refused:
+        engine.ask("open", worker, base=engine.url)
+
+
+# LiteRT finds out with a module of some thirty bytes whether the browser has relaxed SIMD.
+OLDER = """const real = WebAssembly.instantiate;
+WebAssembly.instantiate = (what, ...rest) =>
+    what.length < 60 ? Promise.reject("old") : real.call(WebAssembly, what, ...rest)"""
+
+
+def test_an_older_browser_answers_alike(engine, classifier, example):
+    asked = []
+    engine.page.on("request", lambda request: asked.append(request.url))
+    with engine.other_worker(OLDER) as worker:
+        engine.ask("open", worker, base=engine.url)
+        assert any("compat" in url for url in asked)
+        assert_same(engine.predict_pixels(example, worker), classifier.answer(example))

@@ -54,6 +54,9 @@ export const crc32 = (bytes) => {
 
 // === Tags of TIFF 6.0 ===
 
+// Those that are asked for; others may hold anything, of any length.
+const KNOWN = new Set([254, 255, 256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324,
+  325, 330, 339, 347]);
 const SIZES = { 1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 11: 4, 12: 8, 13: 4 };
 
 /** Byte order of TIFF bytes: true for little-endian, null where they are no TIFF. */
@@ -71,7 +74,8 @@ export const directory = (bytes, place, little) => {
     const [tag, kind] = [view.getUint16(at, little), view.getUint16(at + 2, little)];
     const [number, size] = [view.getUint32(at + 4, little), SIZES[kind]];
     const start = size * number > 4 ? view.getUint32(at + 8, little) : at + 8;
-    if (!size || number > 2 ** 20 || start + size * number > bytes.length) continue;
+    const fits = size && number <= 2 ** 20 && start + size * number <= bytes.length;
+    if (!fits || !KNOWN.has(tag) || tags.has(tag)) continue;
     tags.set(tag, Array.from({ length: number }, (_, i) => {
       const here = start + i * size;
       return { 1: () => view.getUint8(here), 2: () => view.getUint8(here), 3: () => view.getUint16(here, little),

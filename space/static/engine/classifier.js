@@ -26,8 +26,8 @@ const fetched = async (url) => {
 
 /** Open the model of a page whose folder is `base`, which ends in a slash. */
 export const openClassifier = async (base) => {
-  const [text, model, far] = await Promise.all(
-    ["aihealth.json", "model.tflite", "ood.npz"].map((name) => fetched(`${base}model/${name}`)));
+  const [text, model, far] = await Promise.all([fetched(`${base}model/aihealth.json`),
+    fetched(`${base}model/model.tflite`), fetched(`${base}model/ood.npz`).catch(() => null)]);
   let config, distance, network;
   try {
     config = JSON.parse(new TextDecoder().decode(text));

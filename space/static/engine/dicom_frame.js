@@ -259,7 +259,8 @@ const codedFrame = async (frame, kind, stream, { signed, samples, photometric })
 /** A JPEG of colours whose decoder leaves them as they are, unless its own marker says what they are. */
 const asItIs = (frame) => {
   const [head, start] = [latin1(frame.subarray(0, 1024)), frame[3] === 0xe0 ? 4 + viewOf(frame).getUint16(4) : 2];
-  if (/\xff\xee\0[\x0e-\xff]Adobe/.test(head)) return frame;
+  const place = head.indexOf("\xff\xee\0");
+  if (place > 0 && frame[place + 3] >= 14 && head.startsWith("Adobe", place + 4)) return frame;
   const marker = [0xff, 0xd8, 0xff, 0xee, 0, 14, ...new TextEncoder().encode("Adobe"), 0, 100, 0, 0, 0, 0, 0];
   return joined([Uint8Array.from(marker), frame.subarray(start)]);
 };

@@ -3,7 +3,7 @@
 import { latin1, viewOf } from "./bytes.js";
 
 // By keyword: tag, and the VR that it has where the file does not say one.
-export const TAGS = {
+const TAGS = {
   MediaStorageSOPClassUID: [0x00020002, "UI"], TransferSyntaxUID: [0x00020010, "UI"],
   DirectoryRecordSequence: [0x00041220, "SQ"], SOPClassUID: [0x00080016, "UI"],
   Modality: [0x00080060, "CS"], CodeValue: [0x00080100, "SH"], CodeMeaning: [0x00080104, "LO"],

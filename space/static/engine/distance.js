@@ -2,7 +2,6 @@
 import { entries, unpack } from "../zip.js";
 
 export const LEAST_FOR_SHIFT = 20; // images
-const MAX_BYTES = 256 * 2 ** 20;
 
 /** Distances to the training data, one whitening matrix and some centres for each depth. */
 export class FeatureDistance {
@@ -58,7 +57,6 @@ export class FeatureDistance {
   static async of(bytes) {
     const arrays = {};
     const parts = await entries(new Blob([bytes]));
-    if (bytes.byteLength > MAX_BYTES) return null;
     for (const part of parts) {
       const file = await unpack(part);
       arrays[part.name.replace(/\.npy$/, "")] = file && ofNpy(await file.arrayBuffer());
@@ -96,5 +94,6 @@ const ofNpy = (buffer) => {
   const [columns, rows = 1] = shape.reverse();
   if (values.length !== rows * columns || !values.every(Number.isFinite)) return null;
   if (!/'fortran_order': True/.test(header) || shape.length < 2) return { rows, columns, values };
-  return { rows, columns, values: values.map((_, i) => values[(i % columns) * rows + Math.floor(i / columns)]) };
+  const at = (i) => (i % columns) * rows + Math.floor(i / columns); // column after column
+  return { rows, columns, values: values.map((_, i) => values[at(i)]) };
 };

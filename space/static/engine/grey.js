@@ -1,4 +1,4 @@
-// From the samples of a file to grey levels; as aihealth/images.py.
+// From the samples of a file to grey levels; as aihealth/images.py and levels.py.
 import { Refusal } from "./refusal.js";
 
 const RARE = 0.005; // share of the pixels that may be defects, at each end
@@ -90,7 +90,7 @@ export const stretch = (values, [from, to]) => {
 };
 
 /** A picture turned as its EXIF orientation (1 to 8) says. */
-export const oriented = (picture, orientation) => {
+const oriented = (picture, orientation) => {
   const { width, height, data } = picture;
   const [right, low] = [width - 1, height - 1];
   const from = {

@@ -66,6 +66,7 @@ const lastEnd = (bytes) => {
 /** Walk over segments with a marker and a length, and coded data after each start of a scan. */
 const structure = (bytes) => {
   const [view, scans, found] = [viewOf(bytes), new Scans(), { ended: false, progressive: false }];
+  const last = lastEnd(bytes);
   let [place, segments, others] = [2, 0, 0];
   while (place + 2 <= bytes.length) {
     const start = place;
@@ -74,8 +75,7 @@ const structure = (bytes) => {
       if (place - start > FILL) throw new Refusal("the JPEG file has too many fill bytes; save it anew");
     }
     const [fill, marker] = [bytes[place], bytes[place + 1]];
-    found.ended = marker === 0xd9;
-    if (fill !== 0xff || found.ended) break;
+    if (fill !== 0xff || marker === 0xd9) break;
     if (marker === 0x01 || (marker >= 0xd0 && marker <= 0xd7)) {
       place += 2;
       continue;
@@ -99,6 +99,7 @@ const structure = (bytes) => {
     else if (marker === 0xe1 && startsWith(body, "Exif\0\0")) found.exif ??= body.subarray(6);
     else if (marker === 0xe1 && startsWith(body, "http://ns.adobe.com/xap/1.0/\0")) found.xmp ??= body;
     else if (marker === 0xda) {
+      found.ended ||= last >= place; // Within a damaged scan, anything may be a marker.
       const end = endOfScan(bytes, place);
       scans.add(body, bytes.subarray(place, end));
       if (scans.count > SCANS) throw new Refusal("the JPEG file has too many scans; save it anew");

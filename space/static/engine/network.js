@@ -2,7 +2,7 @@
 import { Refusal } from "./refusal.js";
 import { module, vendor } from "./vendor.js";
 
-export const NO_WEBASSEMBLY =
+const NO_WEBASSEMBLY =
   "this browser cannot run the model (WebAssembly with SIMD is missing or forbidden); use a newer one";
 
 /** Open a model (Uint8Array) of one input and named outputs. */

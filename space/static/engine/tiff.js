@@ -10,7 +10,7 @@ export const UNREADABLE =
 const PAGES = 32; // that are looked at
 const NONE = 1, LZW = 5, JPEG = 7, DEFLATE = [8, 32946], PACKBITS = 32773;
 const WHITE_IS_ZERO = 0, PALETTE = 3, YCBCR = 6;
-const UNSIGNED = 1, SIGNED = 2, FLOAT = 3;
+const UNSIGNED = 1; // other formats of samples: 2 signed, 3 floating point
 
 export const isTiff = (bytes) => tiffOrder(bytes) !== null;
 
