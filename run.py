@@ -71,6 +71,8 @@ def demo() -> None:
     )
     films = sorted((data / "test").glob("*/*.png"))[::40]
     python("-m", "aihealth", "predict", "--model", release, *films)
+    page = f"python -m aihealth page --model {release.relative_to(ROOT)} --out demo/page"
+    print(f"\nThe page that never uploads, with this model inside: {page}", flush=True)
     serve(release, films[0])
 
 

@@ -137,6 +137,8 @@ setUpPage({ texts: words.texts, names, base: "", megabytes: MAX_BYTES / 2 ** 20,
   askMany, filesOf });
 // The model comes before the first file does. What stands against it is said at once.
 asker.open().then((config) => (showing.config = config)).catch((error) =>
-  $("#panel .empty") && $("#panel").replaceChildren(card("", say("no_model"), said(error).message, "refusal")));
-// Without a secure address there is no service worker, and the page needs its network each time.
-navigator.serviceWorker?.register("sw.js").catch(() => {});
+  $("#panel .empty") && $("#panel").replaceChildren(card("", say("no_model"), said(error).message, "refusal"))
+).finally(() => {
+  // Without a secure address there is no service worker, and the page needs its network each time.
+  navigator.serviceWorker?.register("sw.js").catch(() => {});
+});

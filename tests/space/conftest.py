@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import subprocess
 
 import pytest
 
@@ -91,3 +92,18 @@ def unsure_app(tmp_path_factory):
     """A Space that is never sure."""
     with space_with(tmp_path_factory.mktemp("space"), **ACCEPT | {"abstain_below": 1.0}) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """axe-core from npm; where npm or the registry is missing, the test is left out."""
+    folder = tmp_path_factory.mktemp("axe")
+    try:
+        subprocess.run(
+            ["npm", "pack", "axe-core@4.14.1", "--silent"],
+            cwd=folder, check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("axe-core cannot be had from npm")
+    subprocess.run(["tar", "xzf", "axe-core-4.14.1.tgz"], cwd=folder, check=True)
+    return (folder / "package/axe.min.js").read_text()

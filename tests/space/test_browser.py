@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import subprocess
 
 import numpy as np
 import pytest
@@ -402,21 +401,6 @@ def test_the_browser_keeps_nothing_of_a_visit(app, visit):
     assert "Doe" not in kept and "data:image" not in kept
     assert page.evaluate("indexedDB.databases().then(all => all.length)") == 0
     assert not any(b"Doe" in body for body in sent), "the name stays in the browser"
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """axe-core from npm; where npm or the registry is missing, the test is left out."""
-    folder = tmp_path_factory.mktemp("axe")
-    try:
-        subprocess.run(
-            ["npm", "pack", "axe-core@4.14.1", "--silent"],
-            cwd=folder, check=True, capture_output=True, timeout=120,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("axe-core cannot be had from npm")
-    subprocess.run(["tar", "xzf", "axe-core-4.14.1.tgz"], cwd=folder, check=True)
-    return (folder / "package/axe.min.js").read_text()
 
 
 GRADIOS = "[role=tablist], .tab-wrapper, .tab-container, footer:not(.bottom)"

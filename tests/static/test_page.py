@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from aihealth import Classifier, release
+from aihealth.publishing import static_page
 from tests.helpers.browsing import ANSWERED, FILE, read, upload, upload_many
 from tests.helpers.engine import served
 from tests.helpers.image_files import encode, make_dicom
@@ -26,7 +27,7 @@ import render  # isort: skip
 from reliability import Reliability  # isort: skip
 
 pytestmark = pytest.mark.browser
-browser = conftest.browser
+browser, axe = conftest.browser, conftest.axe
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 FITS = "document.documentElement.scrollWidth <= innerWidth"
@@ -45,6 +46,11 @@ class Page:
         self.classifier = Classifier(folder / "model", name="release")
         self.trouble, self.asked = [], []
 
+    def _hear(self, message):
+        # Where a test wants no service worker, Playwright says so on the console.
+        if message.type in ("error", "warning") and "by Playwright" not in message.text:
+            self.trouble.append(message.text)
+
     def visit(self, url, workers="block", **how):
         """Open the page. `asked` has every request that it makes, `trouble` its complaints."""
         context = self._browser.new_context(
@@ -52,7 +58,7 @@ class Page:
         )
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda m: self.trouble.append(m.text) if m.type == "error" else None)
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         context.on("request", lambda request: self.asked.append(request))
         page.goto(url)
@@ -89,7 +95,7 @@ def visit(accepting):
 def until(page, condition):
     """Wait for something; Playwright's own way makes code out of text, which the page forbids."""
     deadline = time.monotonic() + 60
-    while not page.evaluate(f"Boolean({condition})"):
+    while not page.evaluate(f"Promise.resolve({condition}).then(Boolean)"):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(50)
 
@@ -219,6 +225,28 @@ def test_the_page_works_when_its_server_is_gone(site, tmp_path, browser):
     page.locator(f"{ANSWERED} .of", has_text="drawn-1-Normal.png").wait_for()
     page.context.close()
     assert own.trouble == []
+
+
+def test_another_version_of_the_page_is_used_once_the_old_one_is_closed(site, tmp_path, browser):
+    own = Page(site, tmp_path / "site", browser)
+    model = "fetch('page.json').then((r) => r.json()).then((p) => p.model)"
+    with served(own.folder) as url:
+        page = own.visit(url, workers="allow")
+        until(page, "navigator.serviceWorker.controller")
+        old = page.evaluate(model)
+        facts = json.loads((own.folder / "page.json").read_text())
+        release.write_json(own.folder / "page.json", facts | {"model": "another"})
+        (own.folder / static_page.FILES).unlink()
+        static_page._list(own.folder)
+        page.reload()
+        until(page, "navigator.serviceWorker.getRegistration().then((r) => r.waiting)")
+        assert page.evaluate(model) == old, "half of another version came into this one"
+        page.goto("about:blank")
+        page.wait_for_timeout(1000)
+        page.goto(url)
+        until(page, f"{model}.then((name) => name === 'another')")
+        until(page, "caches.keys().then((names) => names.length === 1)")
+        page.context.close()
 
 
 # === Many images ===
@@ -401,6 +429,20 @@ def test_the_page_fits_and_follows_the_scheme_of_the_system(visit, width, scheme
     assert (int(re.findall(r"\d+", ground)[0]) > 128) == (scheme == "light")
     upload_many(page, {"a.png": png(film(1)), "b.png": b"x"})
     assert page.evaluate(FITS)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, axe, scheme):
+    page = visit(color_scheme=scheme, bypass_csp=True)
+    page.evaluate(axe)
+    states = [
+        lambda: None,
+        lambda: read(page, png(film(1))),
+        lambda: upload_many(page, {"a.png": png(film(1)), "b.png": b"x"}),
+    ]
+    for act in states:
+        act()
+        assert page.evaluate("axe.run().then((r) => r.violations.map((v) => v.id))") == []
 
 
 def test_scripts_stay_small(site):

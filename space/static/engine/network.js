@@ -8,8 +8,6 @@ const NO_WEBASSEMBLY =
 /** Open a model (Uint8Array) of one input and named outputs. */
 export const openNetwork = async (model) => {
   const folder = vendor("@litertjs/core/wasm/");
-  // Without this it asks for a graphics card that it then does not use.
-  Object.defineProperty(self.navigator, "gpu", { value: undefined, configurable: true });
   const { loadLiteRt, loadAndCompile, Tensor } = await module("@litertjs/core/dist/index.js");
   const silent = () => {}; // It greets on the console.
   self.Module = { locateFile: (name) => folder + name, print: silent, printErr: silent };
