@@ -73,7 +73,8 @@ def head(settings: dict[str, Any]) -> str:
 def first() -> str:
     """What goes before Gradio's own scripts: language, layout, and which modules will be wanted."""
     script, style = ((_HERE / name).read_text(encoding="utf-8") for name in _FIRST)
-    modules = (path.name for path in sorted(_HERE.glob("*.js")) if path.name not in _FIRST)
+    others = (*_FIRST, "teach.js")  # teaching is loaded when somebody turns it on
+    modules = (path.name for path in sorted(_HERE.glob("*.js")) if path.name not in others)
     wanted = "".join(
         f'<link rel="modulepreload" href="page/{name}" fetchpriority="low">' for name in modules
     )

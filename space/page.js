@@ -7,7 +7,6 @@
 //           askMany(files, signal, onstep): the table, an element,
 //           filesOf(dataTransfer), where folders can be dropped }
 // answer: { card: an element, image: what viewer.js takes or null, label, refused }
-import { setUpTeaching } from "./teach.js";
 import { Viewer } from "./viewer.js";
 import { entries, isZip, unpack } from "./zip.js";
 
@@ -237,16 +236,22 @@ const sort = (button) => {
 };
 
 /** Fill the page, whose parts are in the document. */
-export const setUpPage = (how) => {
+export const setUpPage = async (how) => {
   source = how;
   say = speaker(source.texts);
   document.title = say("title");
+  const teaches = asked.get("teach") === "1";
+  if (teaches) await import("./teach.js"); // before an example shows its answer
   const [one, takeOne] = setUpOne();
   let takeMany = null; // Gradio draws a tab when it is first opened.
   const tryMany = () => $("#upload-many") && (takeMany = setUpMany());
   if (!tryMany()) new MutationObserver((_, observer) => tryMany() && observer.disconnect())
     .observe(document.body, { childList: true, subtree: true });
-  setUpTeaching({ one, say, names: source.names, on: asked.get("teach") === "1" });
+  const teaching = $("#teach input");
+  const teach = async () =>
+    (await import("./teach.js")).setUpTeaching({ one, say, names: source.names });
+  if ((teaching.checked = teaches)) await teach();
+  else teaching.addEventListener("change", () => { one.clear(); teach(); }, { once: true });
   const send = (files) => {
     if (!files?.length) return;
     if ($("#upload-many")?.offsetParent) takeMany(files);

@@ -12,7 +12,7 @@ const element = (tag, text, ...children) => {
   return made;
 };
 
-export const setUpTeaching = ({ one, say, names, on }) => {
+export const setUpTeaching = ({ one, say, names }) => {
   const root = document.getElementById("one");
   const toggle = document.querySelector("#teach input");
   const classes = Object.keys(names);
@@ -49,7 +49,7 @@ export const setUpTeaching = ({ one, say, names, on }) => {
     set(toggle.checked);
     one.clear();
   });
-  set(on);
+  set(toggle.checked);
 
   // === A folder or a ZIP of labelled images ===
 
