@@ -275,6 +275,16 @@ WORDS = {
     "unknown_source": ("not stated", "non précisé"),
     "source_aihealth": ("AIHealth’s own collection", "la collection d’AIHealth"),
     "source_bimcv": ("BIMCV, Valencia (Spain)", "BIMCV, Valence (Espagne)"),
+    "source_actualmed": ("Actualmed (Spain)", "Actualmed (Espagne)"),
+    "source_eurorad": ("Eurorad (case pages)", "Eurorad (cas publiés)"),
+    "source_figure1": ("Figure 1 (case pages)", "Figure 1 (cas publiés)"),
+    "source_ieee": (
+        "covid-chestxray-dataset (figures of articles)",
+        "covid-chestxray-dataset (figures d’articles)",
+    ),
+    "source_journal": ("COVID-CXNet (figures of articles)", "COVID-CXNet (figures d’articles)"),
+    "source_pakistan": ("a hospital in Pakistan", "un hôpital au Pakistan"),
+    "source_radiopaedia": ("Radiopaedia (case pages)", "Radiopaedia (cas publiés)"),
     "source_nih": ("NIH Clinical Center, Bethesda (USA)", "NIH, Bethesda (États-Unis)"),
     "source_rsna": (
         "RSNA pneumonia challenge (USA, images of the NIH)",
