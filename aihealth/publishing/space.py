@@ -98,7 +98,9 @@ def stage_space(
     Raises:
         UserError: the page's folder holds what is no part of it.
     """
-    page_files = staging.collect(release.in_checkout("space"), PAGE_FILES, "the page")
+    page_files = staging.collect(
+        release.in_checkout("space"), PAGE_FILES, "the page", without=["static"]
+    )
     for name, path in page_files.items():
         staging.copy(path, into / name)
     staging.add_serving_modules(into)

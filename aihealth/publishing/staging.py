@@ -27,13 +27,16 @@ CLUTTER = (
 SHOWN = 20  # names in a refusal
 
 
-def collect(folder: Path, allowed: Collection[str], what: str) -> dict[str, Path]:
+def collect(
+    folder: Path, allowed: Collection[str], what: str, *, without: Collection[str] = ()
+) -> dict[str, Path]:
     """The files of a folder that is to be published, if all of them may be.
 
     Args:
         folder: on this machine.
         allowed: paths within it, "/" between folders; `*` stands for any part of one name.
         what: the folder's kind, for people.
+        without: folders directly in it that belong to something else.
 
     Returns:
         Path within the folder to file, sorted.
@@ -46,6 +49,8 @@ def collect(folder: Path, allowed: Collection[str], what: str) -> dict[str, Path
     patterns = [name.split("/") for name in allowed if "*" in name]
     found, strangers, links = {}, [], []
     for name, path in _walk(folder):
+        if name.split("/")[0] in without:
+            continue
         if path.is_symlink() and (path.is_dir() or not _lies_in(path, folder)):
             links.append(name)
         elif path.is_file() and (name in exact or _matches(name, patterns)):

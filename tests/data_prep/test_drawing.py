@@ -106,7 +106,7 @@ def test_demo_is_the_same_for_the_same_seed(demo, tmp_path):
 
 def test_demo_leaves_a_folder_with_files_in_it_alone(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="holds something else"):
         make_demo(tmp_path, 24, seed=3)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 

@@ -261,7 +261,10 @@ def test_a_hub_that_says_nothing_is_given_up(quick, impatient, hub, release, rep
     assert "cannot be reached" in text and f"{repo_id} is there and empty" in text
 
 
-def test_an_upload_that_breaks_off_or_finds_a_busy_hub_is_tried_again(quick, hub, release, repo_id):
+def test_an_upload_that_breaks_off_or_finds_a_busy_hub_is_tried_again(
+    quick, hub, repo_id, tmp_path
+):
+    release = make_release(tmp_path / "new", centres=(61, 121, 181))  # no file that the Hub has
     hub.fault("close-upload", "PUT", "^/lfs/")
     hub.fault("status:429", "PUT", "^/lfs/", after=1, headers={"Retry-After": "0"})
     hub.fault("status:500", "PUT", "^/lfs/", after=2)
