@@ -79,6 +79,11 @@ _BLOCK = Object(
         "temperatures": Object(others=_FIGURE),
         "ece_before": Object(others=_FIGURE),
         "noticed": Object(others=Value(number(0, 1), "a number from 0 to 1")),
+        "neither": Object(
+            others=Object(
+                {"n": _COUNT, "called": _SHARES, "answered": _SHARES}, ("n", "called", "answered")
+            )
+        ),
         "recipe": _TEXT,
         "ece_of_sources": Object({"value": _SHARE, "interval": _INTERVAL}, ("value", "interval")),
     },

@@ -62,8 +62,9 @@ def test_the_page_comes_compressed_and_knows_its_language_before_gradio_asks(app
     assert int(small.headers["content-length"]) < 0.3 * len(whole.content)
     scripts = [match.start() for match in re.finditer("<script", whole.text)]
     assert whole.text.index("navigator.language") < scripts[1]
-    for name in ("page", "viewer", "zip", "teach"):
+    for name in ("page", "viewer", "zip"):
         assert f'<link rel="modulepreload" href="page/{name}.js"' in whole.text
+    assert "teach.js" not in whole.text
 
 
 def test_predict_answers_what_the_classifier_says(send, classifier):
