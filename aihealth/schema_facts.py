@@ -53,6 +53,8 @@ _INTERVAL = Value(or_null(_bounds), "two numbers, or null")
 _TEXT = FIELDS["arch"]
 _TEXT_OR_NULL = FIELDS["version"]
 _SHARES = Object(others=_SHARE)
+_KNOWN_SHARE = Value(number(0, 1), "a number from 0 to 1")
+_KNOWN_SHARES = Object(others=_KNOWN_SHARE)
 _INTERVALS = {
     name: _INTERVAL for name in ("accuracy", "balanced_accuracy", "ece", "abstained", "rejected")
 }
@@ -78,10 +80,11 @@ _BLOCK = Object(
         ),
         "temperatures": Object(others=_FIGURE),
         "ece_before": Object(others=_FIGURE),
-        "noticed": Object(others=Value(number(0, 1), "a number from 0 to 1")),
+        "noticed": _KNOWN_SHARES,
         "neither": Object(
             others=Object(
-                {"n": _COUNT, "called": _SHARES, "answered": _SHARES}, ("n", "called", "answered")
+                {"n": _COUNT, "called": _KNOWN_SHARES, "answered": _KNOWN_SHARES},
+                ("n", "called", "answered"),
             )
         ),
         "recipe": _TEXT,
