@@ -13,11 +13,18 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from aihealth import hub, images
 from aihealth.data.classes import Classes
 from aihealth.data.layouts import find_images, say, split_root
-from aihealth.data.manifest import MANIFEST, classes_of, dataset_fingerprint, read_manifest
+from aihealth.data.manifest import (
+    MANIFEST,
+    Row,
+    classes_of,
+    dataset_fingerprint,
+    read_manifest,
+)
 from aihealth.data.patients import find_patients
 from aihealth.errors import UserError, first_line, shown
 from aihealth.files import Account, suffix_is_image
@@ -168,25 +175,64 @@ def _file(name: str, path: Path, label: int, source: str, group: str) -> Sample:
     return Sample(name, functools.partial(images.read_bytes, path), label, source, group)
 
 
+def _datasets() -> ModuleType:
+    """The library, imported when it is needed; its bars are for terminals."""
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    return datasets
+
+
 # === Prepared folders ===
 
 
 def _open_prepared(folder: Path) -> DataSet:
-    rows, classes = read_manifest(folder), classes_of(folder)
-    known = {row.file for row in rows}
-    for split in SPLITS:
-        for path in (folder / split).glob("*/*"):
-            name = path.relative_to(folder).as_posix()
-            if name not in known and suffix_is_image(name):
-                raise UserError(f"{path} is not in the manifest; prepare the data again")
+    """What `datasets` reads of an imagefolder, with source and group from the manifest."""
+    rows, classes = {row.file: row for row in read_manifest(folder)}, classes_of(folder)
     splits: dict[str, list[Sample]] = {}
-    for row in rows:
-        if row.label not in classes:
-            raise UserError(f"{folder} has images of {row.label}, no class of it; prepare it again")
-        path, label = folder / row.file, classes.index(row.label)
-        sample = _file(row.file, path, label, row.source, row.group)
+
+    def add(name: str, label: str, row: Row) -> None:
+        if label not in classes:
+            raise UserError(f"{folder} has images of {label}, no class of it; prepare it again")
+        sample = _file(name, folder / name, classes.index(label), row.source, row.group)
         splits.setdefault(row.split, []).append(sample)
+
+    for dataset in _imagefolder(folder).values():
+        names = dataset.features["label"].names
+        for image, label in zip(dataset["image"], dataset["label"], strict=True):
+            # Paths as the manifest has them: split/class/name.
+            name = "/".join(Path(image["path"]).parts[-3:])
+            if name not in rows:
+                raise UserError(f"{folder / name} is not in the manifest; prepare the data again")
+            add(name, names[label], rows.pop(name))
+    for name, row in rows.items():  # What is gone is said when it is read.
+        add(name, row.label, row)
     return DataSet(str(folder), classes, splits)
+
+
+def _imagefolder(folder: Path) -> "dict[str, datasets.Dataset]":  # noqa: F821
+    """The splits of a folder, undecoded."""
+    datasets = _datasets()
+    # Without them `datasets` tries dozens of patterns, each a walk through all files.
+    files = {
+        split: f"{split}/**"
+        for split in SPLITS
+        if any(suffix_is_image(path) for path in (folder / split).glob("*/*"))
+    }
+    if not files:
+        return {}
+    try:
+        # Labels even where a hospital has one class only.
+        found = datasets.load_dataset(
+            "imagefolder", data_dir=str(folder), data_files=files, drop_labels=False
+        )
+    except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
+        raise UserError(f"--data {folder} cannot be read: {first_line(error)}") from error
+    if "label" not in next(iter(found.values())).features:
+        raise UserError(f"--data {folder} has no class folders; prepare it again")
+    stored = datasets.Image(decode=False)
+    return {split: dataset.cast_column("image", stored) for split, dataset in found.items()}
 
 
 # === Plain folders ===
@@ -231,13 +277,10 @@ def _names_a_source(file: str, classes: Classes) -> bool:
 
 
 def _open_repo(root: str) -> DataSet:
-    import datasets
-
+    datasets = _datasets()
     repo_id, revision = hub.parse(root)
     # The Hub client's errors are sentences already; what is left is about the content.
     hub.resolve(repo_id, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
     try:
         found = datasets.load_dataset(repo_id, revision=revision)
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
