@@ -46,21 +46,11 @@ def publish_space(
         UserError: whatever stands against it, before anything is uploaded.
     """
     own = _own_examples(Path(examples)) if examples else None
-    hub.check_repo_id(model_id)
-    target = Target.open(to, "space")
-    model, commit = hub.resolve(
-        model_id,
-        revision=revision,
-        token=target.api.token,
-        allow_patterns=list(release.SERVING_FILES),
-    )
-    if commit is None:
-        raise UserError(f"--model-id {model_id} is a folder; a Space serves a published model")
-    print(f"trying {model_id} at {commit[:8]} ...", flush=True)
-    Classifier(model).predict(staging.example())
+    target, classifier = open_with_model(to, model_id, revision)
+    commit = classifier.revision
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
-        stage_space(staged, model_id, commit, model, own, hardware)
+        stage_space(staged, model_id, commit, classifier.folder, own, hardware)
         create = {"space_sdk": "gradio", "space_hardware": hardware}
         try:
             target.send(staged, f"Serve {model_id} at {commit[:8]}", **create)
@@ -72,6 +62,35 @@ def publish_space(
             if isinstance(cause, HfHubHTTPError) and cause.response.status_code == 402:
                 raise UserError(PAID_SPACES) from None
             raise
+
+
+def open_with_model(
+    to: Destination, model_id: str, revision: str | None
+) -> tuple[Target, Classifier]:
+    """Look at a Space, and try the commit of the model that it is to serve.
+
+    Args:
+        to: the Space.
+        model_id: the model repo.
+        revision: branch, tag or commit of the model, None for `main`.
+
+    Raises:
+        UserError: whatever stands against it.
+    """
+    hub.check_repo_id(model_id)
+    target = Target.open(to, "space")
+    folder, commit = hub.resolve(
+        model_id,
+        revision=revision,
+        token=target.api.token,
+        allow_patterns=list(release.SERVING_FILES),
+    )
+    if commit is None:
+        raise UserError(f"--model-id {model_id} is a folder; a Space serves a published model")
+    print(f"trying {model_id} at {commit[:8]} ...", flush=True)
+    classifier = Classifier(folder, revision=commit, name=model_id)
+    classifier.predict(staging.example())
+    return target, classifier
 
 
 def stage_space(

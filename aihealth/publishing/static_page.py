@@ -17,11 +17,13 @@ from typing import Any
 
 from huggingface_hub import SpaceCard
 
-from aihealth import hub, release
+from aihealth import release
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
+from aihealth.files import check_output
 from aihealth.publishing import packages, staging
-from aihealth.publishing.target import Destination, Target
+from aihealth.publishing.space import open_with_model
+from aihealth.publishing.target import Destination
 
 PACKAGES = "packages.json"  # which packages of npm, pinned
 PAGE_FILES = (
@@ -57,12 +59,13 @@ def write_page(model: str, out: str, *, revision: str | None = None) -> Path:
         and (not place.is_dir() or any(place.iterdir()))
     ):
         raise UserError(f"--out {out} exists and is no page of this project; name another folder")
-    folder, commit = _folder_of(model, revision)
+    place = check_output(out, built=True, ours=True)
+    classifier = Classifier.from_pretrained(model, revision=revision)
     part = place.with_name(f"{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
-        stage_page(part, folder, model if commit else None, commit)
+        stage_page(part, classifier)
         shutil.rmtree(place, ignore_errors=True)
         part.rename(place)
     except BaseException:
@@ -82,30 +85,23 @@ def publish_page(to: Destination, model_id: str, *, revision: str | None = None)
     Raises:
         UserError: whatever stands against it, before anything is uploaded.
     """
-    hub.check_repo_id(model_id)
-    target = Target.open(to, "space")
-    folder, commit = _folder_of(model_id, revision, target.api.token)
-    if commit is None:
-        raise UserError(f"--model-id {model_id} is a folder; a Space serves a published model")
-    print(f"trying {model_id} at {commit[:8]} ...", flush=True)
-    Classifier(folder).predict(staging.example())
+    target, classifier = open_with_model(to, model_id, revision)
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
-        stage_page(staged, folder, model_id, commit)
-        target.send(staged, f"Serve {model_id} at {commit[:8]}", space_sdk="static")
+        stage_page(staged, classifier)
+        title = f"Serve {model_id} at {classifier.revision[:8]}"
+        target.send(staged, title, space_sdk="static")
 
 
-def stage_page(into: Path, model: Path, model_id: str | None, commit: str | None) -> None:
+def stage_page(into: Path, classifier: Classifier) -> None:
     """Lay out the page.
 
     Args:
         into: an empty folder.
-        model: a release.
-        model_id: its repo, None for one of this machine.
-        commit: of the repo, None for one of this machine.
+        classifier: the model, which has a revision where it comes from a repo.
 
     Raises:
-        UserError: the release has no file for LiteRT, or as for `packages.files_of`.
+        UserError: as for `packages.files_of`.
     """
     source = release.in_checkout("space")
     page_files = staging.collect(source / "static", PAGE_FILES, "the page")
@@ -117,8 +113,8 @@ def stage_page(into: Path, model: Path, model_id: str | None, commit: str | None
     for path in sorted((source / "examples").glob("*.png")):
         staging.copy(path, into / "examples" / path.name)
     for name in MODEL_FILES:
-        if (model / name).is_file():
-            staging.copy(model / name, into / "model" / name)
+        if (classifier.folder / name).is_file():
+            staging.copy(classifier.folder / name, into / "model" / name)
     for name, package in pinned.items():
         for path, data in packages.files_of(name, package).items():
             file = into / "vendor" / name / path
@@ -127,24 +123,11 @@ def stage_page(into: Path, model: Path, model_id: str | None, commit: str | None
     release.write_json(into / "vendor" / PACKAGES, pinned)
     with _modules_of(source):
         release.write_json(into / WORDS, _words())
-        release.write_json(into / PAGE, _facts(into, model, model_id, commit))
+        release.write_json(into / PAGE, _facts(into, classifier))
     card = SpaceCard.load(into / release.CARD)
-    card.data["models"] = [model_id] if model_id else []
+    card.data["models"] = [classifier.name] if classifier.revision else []
     card.save(into / release.CARD)
     _list(into)
-
-
-def _folder_of(
-    model: str, revision: str | None, token: str | bool | None = None
-) -> tuple[Path, str | None]:
-    """A release's folder, and its commit where it comes from the Hub."""
-    folder = release.local_folder(model)
-    if folder is not None and revision is None:
-        Classifier(folder)  # A damaged release is found now, not by a visitor.
-        return folder, None
-    return hub.resolve(
-        model, revision=revision, token=token, allow_patterns=list(release.SERVING_FILES)
-    )
 
 
 @contextlib.contextmanager
@@ -165,30 +148,26 @@ def _words() -> dict[str, Any]:
     }
 
 
-def _facts(into: Path, model: Path, model_id: str | None, commit: str | None) -> dict[str, Any]:
+def _facts(into: Path, classifier: Classifier) -> dict[str, Any]:
     """What the page says of its model: name, commit, and how often which answer is right."""
     startup, render, reliabilities = map(
         importlib.import_module, ("startup", "render", "reliability")
     )
-    name = model_id or model.resolve().name
-    reliability = reliabilities.Reliability.of(model)
-    served = startup.Served(
-        Classifier(model, name=name, revision=commit),
-        name,
-        "hub" if commit else "folder",
-        reliability=reliability,
-    )
+    reliability = reliabilities.Reliability.of(classifier.folder)
+    origin = "hub" if classifier.revision else "folder"
+    served = startup.Served(classifier, classifier.name, origin, reliability=reliability)
     examples = sorted((into / "examples").iterdir())
-    classes = served.classifier.classes
     return {
-        "model": name,
-        "revision": commit,
+        "model": classifier.name,
+        "revision": classifier.revision,
         "parts": {
             language: render.parts(served, language, examples, local=True) for language in LANGUAGES
         },
         "reliability": {
             language: {
-                "answers": {label: reliability.sentence(label, language) for label in classes},
+                "answers": {
+                    label: reliability.sentence(label, language) for label in classifier.classes
+                },
                 "not_sure": reliability.sentence(None, language),
             }
             for language in LANGUAGES
