@@ -54,13 +54,13 @@ def teach(page: Page) -> None:
 
 PICTURES = {
     "space-start": (1440, "light", lambda page: None),
-    "space-answer": (1440, "light", lambda page: example(page, 1)),
-    "space-answer-dark": (1440, "dark", lambda page: example(page, 1)),
-    "space-not-sure": (1440, "light", lambda page: example(page, 2)),
+    "space-answer": (1440, "light", lambda page: example(page, 2)),
+    "space-answer-dark": (1440, "dark", lambda page: example(page, 2)),
+    "space-not-sure": (1440, "light", lambda page: example(page, 1)),
     "space-not-chest": (1440, "light", lambda page: example(page, 3)),
     "space-many": (1440, "light", many),
     "space-teach": (1440, "light", teach),
-    "space-phone": (390, "light", lambda page: example(page, 1)),
+    "space-phone": (390, "light", lambda page: example(page, 2)),
     "space-phone-dark": (390, "dark", lambda page: example(page, 0)),
 }
 
