@@ -6,6 +6,7 @@ fit neither memory nor disk, whose rows exist only while they pass (`streaming`)
 """
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import os
@@ -184,6 +185,16 @@ def _datasets() -> ModuleType:
     return datasets
 
 
+def _cannot_be_read(root: str, error: Exception) -> Exception:
+    """What to raise for an error of `datasets`: it keeps a copy, for which the disk may be full."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            return OSError(cause.errno, cause.strerror, cause.filename)
+        cause = cause.__cause__ or cause.__context__
+    return UserError(f"--data {root} cannot be read: {first_line(error)}")
+
+
 # === Prepared folders ===
 
 
@@ -228,7 +239,7 @@ def _imagefolder(folder: Path) -> "dict[str, datasets.Dataset]":  # noqa: F821
             "imagefolder", data_dir=str(folder), data_files=files, drop_labels=False
         )
     except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
-        raise UserError(f"--data {folder} cannot be read: {first_line(error)}") from error
+        raise _cannot_be_read(str(folder), error) from error
     if "label" not in next(iter(found.values())).features:
         raise UserError(f"--data {folder} has no class folders; prepare it again")
     stored = datasets.Image(decode=False)
@@ -284,7 +295,7 @@ def _open_repo(root: str) -> DataSet:
     try:
         found = datasets.load_dataset(repo_id, revision=revision)
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
-        raise UserError(f"--data {root} cannot be read: {first_line(error)}") from error
+        raise _cannot_be_read(root, error) from error
     features = found[next(iter(found))].features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
