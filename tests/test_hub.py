@@ -253,7 +253,6 @@ print(hub.resolve(sys.argv[1], cache_dir=sys.argv[2])[0])
 
 
 def test_a_file_altered_on_the_way_through_xet_is_fetched_again(api, hub, repo, cache):
-    hub.switch("xet", True)
     content = os.urandom(200_000)
     api.upload_file(path_or_fileobj=content, path_in_repo="model.tflite", repo_id=repo)
     hub.fault("alter", "GET", "^/xorbs/")

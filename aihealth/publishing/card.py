@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from aihealth import release
 from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
+from aihealth.evaluation.audit import CLASSES_FROM
 from aihealth.publishing import card_tables, card_training, faults, project
 from aihealth.publishing.changelog import Entry
 from aihealth.publishing.staging import TEMPLATES
@@ -141,9 +142,8 @@ def _context(
     """Everything that the template names."""
     published = history[0] if history else None
     urls = project.urls()
-    shown, hidden = card_tables.left_out_tables(metrics, config.classes)
-    hidden += card_tables.calibration_table(metrics.get("calibration") or {})
-    hidden += card_tables.audit_tables(release.read_facts(folder / release.AUDIT))
+    left_out = card_tables.left_out_sources(metrics)
+    whole = card_tables.left_out_block(metrics)
     settings = provenance["settings"]
     return {
         "title": repo_id.rpartition("/")[2] if repo_id != PLACEHOLDER else "AIHealth",
@@ -167,9 +167,14 @@ def _context(
         "accuracy": card_tables.accuracy_text(metrics),
         "framed": provenance.get("framed", False),
         "flip_averaging": provenance.get("flip_averaging", False),  # until November 2026
-        "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
-        "shown": shown,
-        "hidden": hidden,
+        "block": metrics.get("test"),
+        "figure": card_tables.with_interval,
+        "overall": card_tables.overall_text,
+        "left_out": left_out | ({"all": whole} if left_out and whole else {}),
+        "left_out_block": whole,
+        "calibration": metrics.get("calibration") or {},
+        "audit": release.read_facts(folder / release.AUDIT),
+        "audit_names": CLASSES_FROM,
         "figures": [
             (name, caption)
             for name, caption in FIGURE_CAPTIONS.items()
@@ -185,7 +190,6 @@ def _context(
         "command": lineage.without_folders(provenance.get("command") or ""),
         "seen": overlap_text(provenance.get("test_images_seen_before")),
         "leaked": provenance.get("test_images_in_training_groups"),
-        "left_out": bool(shown),
         "abstain_below": config.abstain_below,
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,

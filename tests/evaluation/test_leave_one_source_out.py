@@ -68,6 +68,8 @@ def test_a_source_is_judged_by_a_model_that_was_trained_without_it(prepared, tmp
     words = ("--held-out-predictions", out / "held_out.npz", *options)
     made = run("train.py", "--data", prepared, "--out", final, *words)
     assert made.returncode == 0, made.stderr
+    told = json.loads((final / "release" / "metrics.json").read_text())["left_out"]
+    assert told["neither"] == block["neither"]
     card = (final / "release" / "README.md").read_text()
     assert "source left out" in card
     assert f"| {source} | {count} |" in card

@@ -134,7 +134,7 @@ def test_examples_that_are_none_are_refused(hub, model, page, tmp_path, content)
 
 
 def test_a_free_account_is_told_what_is_free(hub, model, page):
-    hub.switch("paid_spaces", True)
+    hub.paid_spaces = True
     text = refused("space", "--model-id", model, "--repo-id", page)
     assert "needs PRO, Team or Enterprise" in text
     assert "static Spaces" in text and "--hardware cpu-upgrade" in text
