@@ -11,6 +11,7 @@ from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
 from aihealth.evaluation.audit import CLASSES_FROM
 from aihealth.publishing import card_tables, card_training, faults, project
+from aihealth.publishing.card_tables import dig
 from aihealth.publishing.changelog import Entry
 from aihealth.publishing.staging import TEMPLATES
 from aihealth.training.starting_point import overlap_text
@@ -95,13 +96,7 @@ def _card_data(
 def _eval_results(
     block: dict[str, Any] | None, dataset: str, name: str | None = None
 ) -> list[EvalResult]:
-    """What goes into `model-index`: an evaluation's figures, each with n and interval.
-
-    Args:
-        block: of `metrics.json`.
-        dataset: repo id, or "imagefolder".
-        name: of the data, where the block's own will not do.
-    """
+    """What goes into `model-index`: an evaluation's figures, each with n and interval."""
     if not block:
         return []
     figures = [("accuracy", "Accuracy", ("accuracy",))]
@@ -110,7 +105,7 @@ def _eval_results(
     figures += [("ece", "Expected calibration error", ("ece",))]
     results = []
     for kind, metric, keys in figures:
-        value, bounds = _dig(block, keys), _dig(block.get("intervals", {}), keys)
+        value, bounds = dig(block, keys), dig(block.get("intervals", {}), keys)
         if value is None:
             continue
         n = block["per_class"][keys[1]]["n"] if kind == "recall" else block["n"]
@@ -211,12 +206,6 @@ def _has_static_page() -> bool:
 def _hub_datasets(provenance: dict[str, Any]) -> list[str]:
     """Repo ids among the data that it was trained on."""
     return [row["repo_id"] for row in provenance.get("data", []) if row.get("repo_id")]
-
-
-def _dig(data: dict, keys: Sequence[str]) -> Any:
-    for key in keys:
-        data = (data or {}).get(key)
-    return data
 
 
 def _thousands(count: int | None) -> str | None:

@@ -58,3 +58,10 @@ def _other_blocks(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for name, block in metrics.items()
         if name != "test" and isinstance(block, dict) and {"n", "recall"} <= block.keys()
     }
+
+
+def dig(data: dict[str, Any] | None, keys: Sequence[str]) -> Any:
+    """What lies in objects in each other, None where one of them is not there."""
+    for key in keys:
+        data = (data or {}).get(key)
+    return data

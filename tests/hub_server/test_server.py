@@ -1,8 +1,6 @@
 """How strict the test Hub is; that it answers as it should, all other tests show."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -11,6 +9,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+from tests.helpers.programs import works
 from tests.hub_server import Hub
 
 
@@ -125,11 +124,8 @@ def test_xet_clients_publish_and_everybody_can_read(repo, hub, tmp_path, cache):
     for name, content in contents.items():
         (source / name).write_bytes(content)
     hub.fault("status:503", "POST", "/v1/xorbs/")
-    command = [sys.executable, "-c", XET_ROUND_TRIP, repo, str(source), str(cache)]
-    environment = hub.env(token=hub.token, HF_HUB_DISABLE_XET="0")
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    through_xet = Path(run.stdout.strip())
+    env = hub.env(token=hub.token, HF_HUB_DISABLE_XET="0")
+    through_xet = Path(works("-c", XET_ROUND_TRIP, repo, source, cache, env=env).strip())
     through_lfs = Path(snapshot_download(repo, cache_dir=tmp_path / "other"))
     for name, content in contents.items():
         assert (through_xet / name).read_bytes() == content
