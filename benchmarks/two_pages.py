@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.harness import family, memory_of
 from tests.helpers import browsing, engine, space_app
 
 SIDE = 1024  # pixels of a drawing
@@ -99,22 +100,11 @@ def _sizes(request) -> tuple[int, int]:
 
 def _memory() -> float:
     """Proportional memory, MB, of the largest page process that this program's browser has."""
-    parents, pages = {}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            status = (folder / "status").read_text()
-            parents[folder.name] = status.split("PPid:")[1].split()[0]
-            if b"--type=renderer" in (folder / "cmdline").read_bytes():
-                pages.append(folder)
     found = [0.0]
-    for folder in pages:
-        process = folder.name
-        while process in parents and process != str(os.getpid()):
-            process = parents[process]
+    for pid in family(os.getpid()):
         with contextlib.suppress(OSError):
-            if process == str(os.getpid()):
-                rollup = (folder / "smaps_rollup").read_text()
-                found.append(int(rollup.split("Pss:")[1].split()[0]) / 1000)
+            if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(memory_of(pid) or 0.0)
     return max(found)
 
 
