@@ -102,7 +102,7 @@ class Classifier:
 
     Example:
         >>> classifier = Classifier.from_pretrained("release")  # doctest: +SKIP
-        >>> classifier.predict("film.png").probabilities  # doctest: +SKIP
+        >>> classifier.predict("chest.png").probabilities  # doctest: +SKIP
         {'Covid': 0.02, 'Normal': 0.95, 'Pneumonia': 0.03}
     """
 
@@ -285,8 +285,8 @@ class Classifier:
     def _distance_of(self, pixels: np.ndarray, features: np.ndarray) -> tuple[float, bool]:
         """Distance from the training images, and whether it is that of a smoothed copy.
 
-        Noise and the blocks of JPEG take a film as far away as a hand. Smoothing takes them out
-        again and brings a hand no nearer, so what is far gets a second look.
+        Noise and the blocks of JPEG take a radiograph as far away as a hand. Smoothing takes them
+        out again and brings a hand no nearer, so what is far gets a second look.
         """
         if self._distance is None:
             return 0.0, False
@@ -366,8 +366,8 @@ SMOOTHED = (
 )
 
 LATERAL = (
-    "The two halves of this image differ more than in frontal films: if it is a lateral film, "
-    "the answer means nothing."
+    "The two halves of this image differ more than in frontal radiographs: if it is a "
+    "lateral radiograph, the answer means nothing."
 )
 
 

@@ -1,7 +1,7 @@
 """A small collection of drawn radiographs with the faults of real ones. It is not medical data.
 
-Three hospitals, each with films of its own look; several pictures of some patients; near-duplicates
-and exact copies under other patients' names. The layout is that of the original project's
+Three hospitals, each with a look of its own; several pictures of some patients; near-duplicates and
+exact copies under other patients' names. The layout is that of the original project's
 `DataSet/`, one folder per hospital: `<hospital>/<Class>/<hospital>_<patient>_<picture>.png`.
 """
 
