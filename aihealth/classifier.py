@@ -296,12 +296,12 @@ class Classifier:
         """
         if self._distance is None:
             return 0.0, False
-        score = float(self._distance.score(features[None])[0])
+        score = self._score(features)
         if score <= self.config.ood_threshold:
             return score, False
         small = Image.fromarray(images.prepare(pixels, self.config.input_size))
         smooth = np.asarray(small.filter(ImageFilter.GaussianBlur(SMOOTHING)))
-        second = float(self._distance.score(self.outputs(smooth)["features"][None])[0])
+        second = self._score(self.outputs(smooth)["features"])
         return min(score, second), second < score
 
     def _what_is_wrong(self, pixels: np.ndarray, features: np.ndarray) -> str | None:
@@ -309,22 +309,21 @@ class Classifier:
         above = self.config.versions_above
         if self._distance is None or above is None:
             return None
-        score = float(self._distance.score(features[None])[0])
+        score = self._score(features)
         if score <= above:
             return None
         small = images.prepare(pixels, self.config.input_size)
 
         def score_of(version: np.ndarray) -> float:
-            return float(self._distance.score(self.outputs(version)["features"][None])[0])
+            return self._score(self.outputs(version)["features"])
 
         return upright.set_right(small, score, self.config.ood_threshold, score_of)
 
-    def _check_model(self, runner: Any) -> None:
-        """Hold the LiteRT file to what the other files of the release say.
+    def _score(self, features: np.ndarray) -> float:
+        return float(self._distance.score(features[None])[0])
 
-        Raises:
-            UserError: inputs, outputs, or their shapes are others.
-        """
+    def _check_model(self, runner: Any) -> None:
+        """Hold the LiteRT file to what the other files of the release say."""
         size, classes = self.config.input_size, len(self.classes)
         features = self._distance.width if self._distance else None
         inputs = {name: tuple(it["shape"]) for name, it in runner.get_input_details().items()}

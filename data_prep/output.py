@@ -12,7 +12,7 @@ from aihealth.data.manifest import REPORT, Row, is_prepared, read_manifest, writ
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
 from aihealth.images import read_bytes
-from aihealth.release import read_json, write_json
+from aihealth.release import read_json, whole_folder, write_json
 from data_prep.clean import clean_bytes
 from data_prep.scan import Scanned
 
@@ -57,15 +57,9 @@ def write(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(out)
-    part = out.with_name(f"{out.name}.part-{os.getpid()}")
-    try:
-        jobs = [
-            (image, group, split, stem)
-            for image, group, split, stem in zip(
-                images, groups, splits, _stems(images), strict=True
-            )
-            if split
-        ]
+    named = zip(images, groups, splits, _stems(images), strict=True)
+    jobs = [(image, group, split, stem) for image, group, split, stem in named if split]
+    with whole_folder(out) as part:
         for split, label in sorted({(split, image.entry.label) for image, _, split, _ in jobs}):
             (part / split / label).mkdir(parents=True)
 
@@ -80,16 +74,6 @@ def write(
 
         write_manifest(part, list(in_order(copy, jobs, "writing images")))
         write_json(part / REPORT, report)
-        if out.exists():
-            old = out.with_name(f"{out.name}.old-{os.getpid()}")
-            out.rename(old)
-            part.rename(out)
-            shutil.rmtree(old)
-        else:
-            part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _stems(images: Sequence[Scanned]) -> list[str]:
@@ -124,5 +108,5 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

@@ -76,7 +76,6 @@ def audit(
     *,
     split: str = "test",
     revision: str | None = None,
-    token: str | None = None,
     out: str | None = None,
 ) -> dict[str, Any]:
     """Look for shortcuts in what a release does on a data set.
@@ -86,7 +85,6 @@ def audit(
         data: as for `evaluate.evaluate`.
         split: of a prepared dataset or a repo.
         revision: of the model's repo.
-        token: for the model's repo.
         out: folder for `audit.json`, created where it does not exist.
 
     Returns:
@@ -111,7 +109,7 @@ def audit(
     """
     if out:
         check_output(out)
-    classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
+    classifier = Classifier.from_pretrained(model, revision=revision, num_threads=1)
     samples, _ = open_test(data, classifier.classes, split)
     size = classifier.config.input_size
     lungs, centre = lung_mask(size), centre_mask(size)

@@ -8,15 +8,9 @@ from PIL import Image
 
 from aihealth import __main__ as cli
 from aihealth.evaluation import audit, corruptions, lungs, probes
-from tests.helpers.releases import CLASSES, make_release
+from tests.helpers.releases import CLASSES
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A release that looks at the brightness of the whole image."""
-    return str(make_release(tmp_path_factory.mktemp("audit") / "release"))
 
 
 def film(inside, outside, seed):
