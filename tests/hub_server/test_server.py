@@ -322,6 +322,13 @@ def test_a_space_keeps_its_settings_and_goes_through_its_stages(api, hub, repo_i
     assert api.restart_space(repo_id).stage == "BUILDING"
 
 
+def test_the_log_of_a_space_just_made_is_whole_at_every_moment_of_a_second(api, hub, repo_id):
+    hub.space_log = ["Running"]
+    for number in range(12):
+        api.create_repo(f"{repo_id}-{number}", repo_type="space", space_sdk="gradio")
+        assert list(api.fetch_space_logs(f"{repo_id}-{number}")) == ["Running"]
+
+
 def test_a_space_may_need_a_payment(api, hub, repo_id):
     hub.paid_spaces = True
     with pytest.raises(HfHubHTTPError) as error:
