@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from aihealth import images
 from aihealth.data.layouts import CLASSES
 from aihealth.errors import UserError
-from aihealth.files import check_output, suffix_is_image
+from aihealth.files import check_output, suffix_is_image, whole_folder
 
 SIDE = 224  # of the images, pixels
 _BLACK = 8  # grey levels up to this are outside of the lungs
@@ -41,9 +41,16 @@ def compose(lungs: str, films: str, masks: str, out: str, seed: int = 1337) -> i
         UserError: `out` holds something, no film belongs to a mask, there are no lungs, or a file
             cannot be read.
     """
-    check_output(out, built=True)
+    folder = check_output(out, built=True)
     backgrounds = _backgrounds(films, masks)
-    rng, written = random.Random(seed), 0
+    with whole_folder(folder) as part:
+        if written := _write(lungs, backgrounds, random.Random(seed), part):
+            return written
+        raise UserError(f"{lungs} has no class folder ({', '.join(CLASSES)}) with lungs on black")
+
+
+def _write(lungs: str, backgrounds: list[tuple], rng: random.Random, out: Path) -> int:
+    written = 0
     for path in sorted(Path(lungs).glob("*/*")):
         if path.parent.name not in CLASSES or not suffix_is_image(path):
             continue
@@ -54,8 +61,6 @@ def compose(lungs: str, films: str, masks: str, out: str, seed: int = 1337) -> i
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(made).save(target, quality=_QUALITY)
             written += 1
-    if not written:
-        raise UserError(f"{lungs} has no class folder ({', '.join(CLASSES)}) with lungs on black")
     return written
 
 
