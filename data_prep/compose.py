@@ -6,6 +6,7 @@ film and a soft edge, outline and surroundings say nothing any more. Such images
 surroundings, so they are for `train.py --train-only`, never to measure with.
 """
 
+import io
 import random
 from pathlib import Path
 
@@ -59,7 +60,10 @@ def _write(lungs: str, backgrounds: list[tuple], rng: random.Random, out: Path) 
         if made is not None:
             target = Path(out, path.parent.name, f"{path.stem}.jpg")
             target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(made).save(target, quality=_QUALITY)
+            # Pillow writes a JPEG past Python, and does not see that a full disk took half of it.
+            file = io.BytesIO()
+            Image.fromarray(made).save(file, "JPEG", quality=_QUALITY)
+            target.write_bytes(file.getbuffer())
             written += 1
     return written
 
