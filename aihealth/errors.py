@@ -72,7 +72,8 @@ def run_cli(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in _OS_SENTENCES:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of a copy, what was written
+        where = f"{name}: " if name else ""
         sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
 
 

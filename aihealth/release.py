@@ -259,28 +259,6 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder that appears under its name once it is whole, in place of what is there.
-
-    Args:
-        folder: as `files.check_output` gives it; gives another one beside it, empty, to fill.
-    """
-    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
-    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-@contextlib.contextmanager
 def no_part_left(folder: str | Path) -> Iterator[None]:
     """Remove from a folder what is half-written, `*.part`, when what is done there fails."""
     try:

@@ -6,6 +6,7 @@ the grey levels of the radiograph and a soft edge, outline and surroundings say 
 Such images share their surroundings: they are for `train.py --train-only`, never to measure with.
 """
 
+import io
 import random
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image, ImageFilter
 from aihealth import images
 from aihealth.data.layouts import CLASSES
 from aihealth.errors import UserError
-from aihealth.files import check_output, suffix_is_image
+from aihealth.files import check_output, suffix_is_image, whole_folder
 
 SIDE = 224  # of the images, pixels
 _BLACK = 8  # grey levels up to this are outside of the lungs
@@ -41,9 +42,16 @@ def compose(lungs: str, radiographs: str, masks: str, out: str, seed: int = 1337
         UserError: `out` holds something, no radiograph belongs to a mask, there are no lungs, or
             a file cannot be read.
     """
-    check_output(out, built=True)
+    folder = check_output(out, built=True)
     backgrounds = _backgrounds(radiographs, masks)
-    rng, written = random.Random(seed), 0
+    with whole_folder(folder) as part:
+        if written := _write(lungs, backgrounds, random.Random(seed), part):
+            return written
+        raise UserError(f"{lungs} has no class folder ({', '.join(CLASSES)}) with lungs on black")
+
+
+def _write(lungs: str, backgrounds: list[tuple], rng: random.Random, out: Path) -> int:
+    written = 0
     for path in sorted(Path(lungs).glob("*/*")):
         if path.parent.name not in CLASSES or not suffix_is_image(path):
             continue
@@ -52,10 +60,11 @@ def compose(lungs: str, radiographs: str, masks: str, out: str, seed: int = 1337
         if made is not None:
             target = Path(out, path.parent.name, f"{path.stem}.jpg")
             target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(made).save(target, quality=_QUALITY)
+            # Pillow writes a JPEG past Python, and does not see that a full disk took half of it.
+            file = io.BytesIO()
+            Image.fromarray(made).save(file, "JPEG", quality=_QUALITY)
+            target.write_bytes(file.getbuffer())
             written += 1
-    if not written:
-        raise UserError(f"{lungs} has no class folder ({', '.join(CLASSES)}) with lungs on black")
     return written
 
 
