@@ -1,7 +1,7 @@
 """A small collection of drawn radiographs with the faults of real ones. It is not medical data.
 
-Three hospitals, each with films of its own look; several pictures of some patients; near-duplicates
-and exact copies under other patients' names. The layout is that of the original project's
+Three hospitals, each with a look of its own; several pictures of some patients; near-duplicates and
+exact copies under other patients' names. The layout is that of the original project's
 `DataSet/`, one folder per hospital: `<hospital>/<Class>/<hospital>_<patient>_<picture>.png`.
 """
 
@@ -55,10 +55,9 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
     jobs = []
     for number, hospital in enumerate(STYLES):
         share = images_per_class // len(STYLES) + (number < images_per_class % len(STYLES))
+        starts = range(0, share, _JOB)
         for label in CLASSES:
-            jobs += [
-                (hospital, label, first, min(8, share - first)) for first in range(0, share, 8)
-            ]
+            jobs += [(hospital, label, first, min(_JOB, share - first)) for first in starts]
 
     def draw(job: tuple[str, str, int, int]) -> int:
         hospital, label, first, count = job

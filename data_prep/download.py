@@ -70,8 +70,7 @@ def _kaggle(name: str, folder: Path) -> str:
         fetched = Path(kagglehub.dataset_download(name))
     except Exception as error:  # kagglehub hands through whatever its HTTP client raises.
         raise UserError(f"Kaggle did not give {name}: {first_line(error)}") from error
-    # kagglehub keeps its own copy in its cache.
-    shutil.copytree(fetched, folder, dirs_exist_ok=True)
+    shutil.copytree(fetched, folder, dirs_exist_ok=True)  # Its cache keeps a copy of its own.
     return fetched.name
 
 

@@ -54,11 +54,8 @@ def write(
         splits: of each image; None leaves it out.
         report: see `prepare`.
     """
-    jobs = [
-        (image, group, split, stem)
-        for image, group, split, stem in zip(images, groups, splits, _stems(images), strict=True)
-        if split
-    ]
+    named = zip(images, groups, splits, _stems(images), strict=True)
+    jobs = [(image, group, split, stem) for image, group, split, stem in named if split]
     with whole_folder(out) as part:
         for split, label in sorted({(split, image.entry.label) for image, _, split, _ in jobs}):
             (part / split / label).mkdir(parents=True)

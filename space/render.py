@@ -61,6 +61,7 @@ def picture(
     return {
         "film": overlay.film_url(prediction.pixels),
         "size": [width, height],
+        "alt": say("image_alt", language, width=width, height=height),
         **(stored.to_dict() if stored else {}),
         "maps": maps,
         "top": top_class(prediction),
@@ -212,10 +213,12 @@ def parts(
     """
     trusted = trust(served, language)
     classifier = served.classifier
+    classes = classifier.classes if classifier else []
     values: dict[str, dict[str, Any]] = {
         "header": {"drawn": classifier is not None and classifier.config.drawn_data},
         "one": {
             "trust": trusted,
+            "classes": {name: class_name(name, language) for name in classes},
             "examples": [(path.name, *_names(path, language)) for path in examples],
             "drawn_examples": all(path.name.startswith(DRAWN) for path in examples),
         },

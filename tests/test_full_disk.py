@@ -5,16 +5,15 @@ answer ENOSPC or EDQUOT, and `errors` has a sentence for each of them.
 """
 
 import errno
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from aihealth import errors
+from tests.helpers import programs
 from tests.helpers.image_files import RAMP
-from tests.helpers.space_app import RELEASE, ROOT, film
+from tests.helpers.space_app import RELEASE, film
 
 resource = pytest.importorskip("resource")
 
@@ -25,13 +24,7 @@ def run(*words, limit=None):
     def shrink_the_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=shrink_the_disk if limit is not None else None,
-    )
+    return programs.run(*words, preexec_fn=shrink_the_disk if limit is not None else None)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +42,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(images, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "data"
-    done = run("-m", "data_prep", "prepare", images, "--out", out, "--source-from-name")
-    assert done.returncode == 0, done.stderr
+    programs.works("-m", "data_prep", "prepare", images, "--out", out, "--source-from-name")
     return out
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData, constants
 
 from aihealth.data.manifest import MANIFEST, REPORT, Row, classes_of, read_manifest
+from aihealth.data.opening import SPLITS
 from aihealth.errors import UserError
 from aihealth.hub import hub_errors
 from aihealth.publishing import faults, staging
@@ -25,7 +26,6 @@ from aihealth.publishing.staging import TEMPLATES
 from aihealth.publishing.target import Destination, Target
 from aihealth.release import read_json
 
-SPLITS = ("train", "validation", "test")
 SHARD_BYTES = 450_000_000  # the Hub advises files below 500 MB
 BATCH = 100  # images a row group, so that readers can take a part
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))

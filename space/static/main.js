@@ -129,9 +129,7 @@ $("#tab-one").innerHTML = parts.one;
 $("#tab-many").innerHTML = parts.many;
 $("#footer").innerHTML = parts.footer;
 setUpTabs();
-const names = Object.fromEntries(Object.keys(page.reliability.en.answers).map((name) =>
-  [name, words.className(name)]));
-setUpPage({ texts: words.texts, names, base: "", megabytes: MAX_BYTES / 2 ** 20, failed: say("broke"),
+setUpPage({ texts: words.texts, megabytes: MAX_BYTES / 2 ** 20, failed: say("broke"),
   ask: (file, signal) => answered({ file }, signal),
   askPixels: (pixels, signal) => answered({ do: "predictPixels", ...pixels }, signal),
   askMany, filesOf });

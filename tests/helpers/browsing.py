@@ -43,7 +43,7 @@ def drop(page, kind, data):
 def shown_maps(page):
     """Classes whose heatmap is seen."""
     return page.eval_on_selector_all(
-        "#film .layer", "all => all.filter(x => !x.hidden).map(x => x.dataset.class)"
+        "#film .layer", "all => all.filter(x => x.checkVisibility()).map(x => x.dataset.class)"
     )
 
 

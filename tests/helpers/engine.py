@@ -96,14 +96,6 @@ class Engine:
         answer = _with_pixels(self.ask("decode", worker="reader", bytes=data))
         return answer["pixels"], warning_of(answer)
 
-    def memory_mb(self):
-        """What the page's process takes, in MB (Linux)."""
-        session = self.page.context.browser.new_browser_cdp_session()
-        found = session.send("SystemInfo.getProcessInfo")["processInfo"]
-        session.detach()
-        ids = [process["id"] for process in found if process["type"] == "renderer"]
-        return max(map(_proportional_mb, ids))
-
     def _start(self, name, script):
         script = json.dumps(script)
         self.page.evaluate(f"window.{name} = new Worker(URL.createObjectURL(new Blob([{script}])))")
@@ -158,6 +150,23 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def memory_mb(page):
+    """What the process of a page takes, in MB (Linux)."""
+    return max(_proportional_mb(process["id"]) for process in _processes(page))
+
+
+def processor_s(page):
+    """Seconds that processors have worked for the pages of a browser."""
+    return sum(process["cpuTime"] for process in _processes(page))
+
+
+def _processes(page):
+    session = page.context.browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return [process for process in found if process["type"] == "renderer"]
 
 
 def _proportional_mb(process):

@@ -22,17 +22,12 @@ from aihealth.data import parallel
 from aihealth.errors import UserError
 from aihealth.inference import heatmaps, predict, writers
 from tests.helpers.image_files import make_dicom
-from tests.helpers.releases import CLASSES, grey_image, make_release, make_release_of_a_hospital
+from tests.helpers.programs import sentence
+from tests.helpers.releases import CLASSES, grey_image, make_release_of_a_hospital
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 
 ROOT = Path(__file__).parents[2]
 STUB = types.SimpleNamespace(classes=CLASSES, config=CONFIG, name="org/name", revision="abc")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A release that looks at brightness: Covid dark, Normal medium, Pneumonia bright."""
-    return str(make_release(tmp_path_factory.mktemp("cli") / "release"))
 
 
 @pytest.fixture
@@ -57,12 +52,9 @@ def run(*args, **options):
     return subprocess.run(command, cwd=ROOT, text=True, **options)
 
 
-def fails(capsys, *args):
-    """Run in this process; the sentence and the exit status."""
-    with pytest.raises(UserError) as error:
-        cli.main([str(arg) for arg in args])
-    assert "\n" not in str(error.value)
-    return str(error.value)
+def fails(*args):
+    """Run in this process; the sentence."""
+    return sentence(cli.main, [str(arg) for arg in args])
 
 
 def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
@@ -142,8 +134,8 @@ def test_parquet_holds_the_same_rows(model, films, tmp_path):
 @pytest.mark.parametrize("option", ["--json", "--csv", "--json=rows.json"])
 def test_an_option_that_was_renamed_names_its_new_form(model, films, capsys, option):
     form = option[2:].partition("=")[0]
-    sentence = fails(capsys, "predict", "--model", model, films, option)
-    assert f"--format {form}, or --out FILE.{form}" in sentence
+    said = fails("predict", "--model", model, films, option)
+    assert f"--format {form}, or --out FILE.{form}" in said
 
 
 def test_parquet_appears_only_when_it_is_whole(model, films, tmp_path, monkeypatch, capsys):
@@ -197,7 +189,7 @@ def test_a_long_archive_is_written_in_row_groups(tmp_path, monkeypatch):
 def test_without_ray_its_engine_is_one_sentence(model, films, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     args = ("predict", "--model", model, "--engine", "ray", films / "dark.png")
-    assert 'pip install ".[ray]"' in fails(capsys, *args)
+    assert 'pip install ".[ray]"' in fails(*args)
 
 
 def test_unsure_and_turned_away_have_no_label():
@@ -373,12 +365,12 @@ def test_bad_options_are_one_sentence(model, films, tmp_path, capsys, args, word
     empty = tmp_path / "empty"
     empty.mkdir()
     args = [arg.format(films=films, empty=empty) for arg in args]
-    assert words in fails(capsys, "predict", "--model", model, *args)
+    assert words in fails("predict", "--model", model, *args)
 
 
 def test_without_a_model_the_shipped_release_is_used(model, films, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(release, "CHECKOUT", tmp_path / "project")
-    assert "--model is needed" in fails(capsys, "predict", films / "dark.png")
+    assert "--model is needed" in fails("predict", films / "dark.png")
     shutil.copytree(model, tmp_path / "project" / "release")
     cli.main(["predict", str(films / "dark.png")])
     assert "Covid" in capsys.readouterr().out

@@ -13,12 +13,7 @@ from aihealth.errors import UserError
 from aihealth.publishing import card
 from aihealth.training import starting_point
 from data_prep.radiographs import draw_radiograph
-from tests.helpers.releases import CLASSES, copy_release, make_release
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
+from tests.helpers.releases import CLASSES, copy_release
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +24,9 @@ def films():
 
 
 @pytest.fixture
-def base(bare, films, tmp_path):
+def base(model, films, tmp_path):
     """A release that says it was trained on the first half of the films."""
-    folder = copy_release(bare, tmp_path / "base")
+    folder = copy_release(model, tmp_path / "base")
     starting_point.write_seen(folder, [], [films.subset(np.arange(12))])
     return folder
 
