@@ -248,7 +248,12 @@ def space(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
             def check(app: SpaceApp = app) -> str:
                 if app.files():
                     raise Lost("uploads of the one before are still there")
-                if ask(app.url, content):
+                try:
+                    refused = ask(app.url, content)
+                except (httpx.HTTPError, ValueError, LookupError) as error:
+                    status, log = app.process.poll(), app.log.read_text()[-500:]
+                    raise Lost(f"no answer: {error!r}; status {status}, log {log!r}") from error
+                if refused:
                     raise Lost("it refuses a radiograph")
                 return "whole"
 
