@@ -29,8 +29,9 @@ def site(tmp_path_factory):
 def page_with(site, folder, **settings):
     """The page on 127.0.0.1, with other thresholds, so that the kind of its answers is known."""
     shutil.copytree(site, folder)
-    config = folder / "model" / release.CONFIG
-    release.write_json(config, release.read_json(config) | settings)
+    if settings:  # The worker that keeps the page takes no file that has changed since.
+        config = folder / "model" / release.CONFIG
+        release.write_json(config, release.read_json(config) | settings)
     with served(folder) as url:
         yield types.SimpleNamespace(folder=folder, url=url, model=folder / "model")
 
