@@ -26,6 +26,8 @@ import httpx
 
 from aihealth import Classifier
 from benchmarks.load_space import ask
+from data_prep.demo import make_demo
+from tests.helpers.drawn import prepared_drawings
 from tests.helpers.releases import copy_release, make_dataset, make_release
 from tests.helpers.space_app import ROOT, SpaceApp, film, png
 from tests.hub_server import Hub, bind, client_env
@@ -127,7 +129,7 @@ def python(*words: object) -> list[str]:
 def prepare(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
     """`data_prep prepare` into a new folder, and every other time over another data set."""
     images, out = folder / "images", folder / "data" / "out"
-    draw(images)
+    make_demo(images, 30, 0)
     wholes, commands = [], []
     for seed in (1, 2):
         commands.append(python("-m", "data_prep", "prepare", images, "--out", out, "--seed", seed))
@@ -161,9 +163,7 @@ def prepare(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
 
 def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
     """`train.py`, gone on with by `--resume` where there is something to go on with."""
-    images, data, out = folder / "images", folder / "data", folder / "run"
-    draw(images)
-    succeed(python("-m", "data_prep", "prepare", images, "--out", data), os.environ)
+    data, out = prepared_drawings(folder, 36), folder / "run"
     command = python(
         *("train.py", "--data", data, "--out", out, "--size", 32, "--epochs", 3, "--steps", 5),
         *("--augment", "light", "--batch-size", 16),
@@ -266,12 +266,6 @@ def space(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
             app.process.kill()
             for visitor in visitors:
                 visitor.join()
-
-
-def draw(images: Path) -> None:
-    """Drawn radiographs to prepare."""
-    command = python("-m", "data_prep", "demo", "--out", images, "--images-per-class", 36)
-    succeed(command, os.environ)
 
 
 def encode_film(rng: random.Random) -> bytes:

@@ -28,6 +28,7 @@ from aihealth.release import read_json
 
 SHARD_BYTES = 450_000_000  # the Hub advises files below 500 MB
 BATCH = 100  # images a row group, so that readers can take a part
+COLUMNS = dict.fromkeys(("source", "group", "file", "sha256"), "string") | {"size": "int64"}
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 
 
@@ -215,10 +216,7 @@ def _dataset_info(
     names = {str(index): label for index, label in enumerate(labels)}
     features = [{"name": "image", "dtype": "image"}]
     features.append({"name": "label", "dtype": {"class_label": {"names": names}}})
-    features += [
-        {"name": name, "dtype": "int64" if name == "size" else "string"}
-        for name in ("source", "group", "file", "sha256", "size")
-    ]
+    features += [{"name": name, "dtype": kind} for name, kind in COLUMNS.items()]
     splits = [
         {"name": name, "num_bytes": sum(row.size for row in part), "num_examples": len(part)}
         for name, part in parts.items()
@@ -238,11 +236,7 @@ def _write(data: Path, rows: Sequence[Row], labels: Sequence[str], path: Path) -
         {
             "image": datasets.Image(),
             "label": datasets.ClassLabel(names=list(labels)),
-            "source": datasets.Value("string"),
-            "group": datasets.Value("string"),
-            "file": datasets.Value("string"),
-            "sha256": datasets.Value("string"),
-            "size": datasets.Value("int64"),
+            **{name: datasets.Value(kind) for name, kind in COLUMNS.items()},
         }
     ).arrow_schema
     # Images are compressed already. Chunks cut by content let Xet send only what changed. Arrow
@@ -276,11 +270,7 @@ def _record(data: Path, row: Row, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "image": {"bytes": content, "path": Path(row.file).name},
         "label": labels.index(row.label),
-        "source": row.source,
-        "group": row.group,
-        "file": row.file,
-        "sha256": row.sha256,
-        "size": row.size,
+        **{name: getattr(row, name) for name in COLUMNS},
     }
 
 

@@ -16,10 +16,10 @@ from aihealth.errors import UserError, run_cli
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*words, **options):
+def run(*words, python=sys.executable, **options):
     """Run Python in the checkout."""
     options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run([sys.executable, *map(str, words)], text=True, **options)
+    return subprocess.run([str(python), *map(str, words)], text=True, **options)
 
 
 def works(*words, **options):

@@ -6,10 +6,8 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -21,12 +19,11 @@ from aihealth import answers, files, release
 from aihealth.data import parallel
 from aihealth.errors import UserError
 from aihealth.inference import heatmaps, predict, writers
+from tests.helpers import programs
 from tests.helpers.image_files import make_dicom
-from tests.helpers.programs import sentence
 from tests.helpers.releases import CLASSES, grey_image, make_release_of_a_hospital
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 
-ROOT = Path(__file__).parents[2]
 STUB = types.SimpleNamespace(classes=CLASSES, config=CONFIG, name="org/name", revision="abc")
 
 
@@ -47,14 +44,12 @@ def films(tmp_path):
 
 
 def run(*args, **options):
-    command = [sys.executable, "-m", "aihealth", *map(str, args)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run(command, cwd=ROOT, text=True, **options)
+    return programs.run("-m", "aihealth", *args, **options)
 
 
 def fails(*args):
     """Run in this process; the sentence."""
-    return sentence(cli.main, [str(arg) for arg in args])
+    return programs.sentence(cli.main, [str(arg) for arg in args])
 
 
 def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
@@ -313,7 +308,7 @@ def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path)
 def test_a_full_disk_is_one_sentence(model, films):
     words = ("predict", "--model", model, films, "--format", "json")
     with open("/dev/full", "w") as full:
-        done = run(*words, stdout=full, stderr=subprocess.PIPE)
+        done = run(*words, stdout=full)
     assert done.returncode != 0
     assert "no space left on the disk" in done.stderr
     assert "Traceback" not in done.stderr
@@ -335,14 +330,7 @@ def test_predict_loads_no_training_library(model, films):
         "loaded = {'tensorflow', 'keras', 'datasets', 'sklearn', 'scipy', 'matplotlib', 'gradio'}; "
         "print('LOADED', sorted(loaded & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, model, str(films / "dark.png")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "LOADED []" in done.stdout
+    assert "LOADED []" in programs.works("-c", code, model, films / "dark.png")
 
 
 @pytest.mark.parametrize(

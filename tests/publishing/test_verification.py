@@ -12,8 +12,8 @@ from tests.helpers.releases import copy_release, make_release, stage
 
 
 @pytest.fixture(scope="module")
-def staged(staged, tmp_path_factory):
-    return stage(staged, tmp_path_factory.mktemp("staged") / "staged")
+def staged(release, tmp_path_factory):
+    return stage(release, tmp_path_factory.mktemp("staged") / "staged")
 
 
 @pytest.fixture
