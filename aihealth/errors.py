@@ -23,6 +23,9 @@ class UserError(Exception):
 class ImageError(UserError):
     """One image cannot be used; the text says why, without the name of the file."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(shown(text))  # It may quote what stands in the file.
+
 
 class NoImage(ImageError):
     """A file that holds no image by nature, such as a report on a patient's CD."""
