@@ -132,7 +132,7 @@ const jpegOf = async (data, tables, most) => {
   const whole = new Uint8Array(shared.length + data.length - 2);
   whole.set(shared);
   whole.set(data.subarray(2), shared.length);
-  const { width, height } = codestreamOf(whole);
+  const { width, height } = codestreamOf(whole) ?? {};
   if (width > most) throw new Refusal(DAMAGED);
   checkMemory(4 * width * height);
   return (await decodeJpeg(whole)).bytes;
