@@ -15,8 +15,9 @@ The token comes from `hf auth login`, from HF_TOKEN, or from --token-file; it is
 """
 
 import argparse
+import sys
 
-from aihealth.errors import Parser, UserError, run_cli
+from aihealth.errors import Parser, UserError, refuse_renamed, run_cli
 
 
 def main() -> None:
@@ -65,13 +66,6 @@ def publish(args: argparse.Namespace) -> None:
             raise UserError("say what to publish with --release DIR, or what to call it with --tag")
 
 
-class _Renamed(argparse.Action):
-    """An option of earlier versions: the error names its new form."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.error("--gate-data is now called --regression-data")
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; `what` is model, space or dataset."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -108,7 +102,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="REASON",
         help="publish although it is worse; the reason goes into the card",
     )
-
     model.add_argument(
         "--audit", metavar="DIR", help="what `python -m aihealth audit` wrote about this model"
     )
@@ -118,7 +111,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="PIXELS",
         help="that of this version, where it is another than that of the version on the Hub",
     )
-    model.add_argument("--gate-data", action=_Renamed, help=argparse.SUPPRESS)
 
     space = commands.add_parser("space", help="the page for a published model")
     space.add_argument(
@@ -154,7 +146,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         command.add_argument("--message", help="commit message")
         command.add_argument("--token-file", metavar="FILE", help="a file that holds the token")
         command.add_argument("--dry-run", action="store_true", help="show, send nothing")
-    return parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    refuse_renamed(words, {"--gate-data": "--regression-data"})
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from aihealth.data.cluster import Cluster
-from aihealth.errors import Parser, UserError, run_cli
+from aihealth.errors import Parser, refuse_renamed, run_cli
 from aihealth.release import no_part_left
 from aihealth.training import distribution
 from aihealth.training.settings import RECIPE, Settings
@@ -100,10 +100,7 @@ def main() -> None:
 
 def parse_arguments() -> Settings:
     """Read the command line; what is not given comes from the architecture's recipe."""
-    for word in sys.argv[1:]:
-        name = word.partition("=")[0]
-        if name in RENAMED:
-            raise UserError(f"{name} is called {RENAMED[name]} now")
+    refuse_renamed(sys.argv[1:], RENAMED)
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     # fmt: off

@@ -4,10 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aihealth import release
-from aihealth.errors import Parser, UserError, run_cli
+from aihealth.errors import Parser, UserError, refuse_renamed, run_cli
 
 FORMATS = ("table", "csv", "json", "parquet")
 
@@ -79,6 +78,11 @@ background that they were put before (background swap); and what is left after 1
 with a 95% interval."""
 
 
+_RENAMED = {
+    f"--{form}": f"--format {form}, or --out FILE.{form} for a file" for form in ("csv", "json")
+}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
     parser = Parser(
@@ -99,8 +103,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--format", choices=FORMATS, help="default: what --out ends in, otherwise a table"
     )
     predict.add_argument("--out", metavar="FILE", help="default: the standard output")
-    for kind in ("csv", "json"):
-        predict.add_argument(f"--{kind}", nargs="?", action=_Renamed, help=argparse.SUPPRESS)
     predict.add_argument(
         "--heatmaps",
         metavar="DIR",
@@ -171,8 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["leave-out"]:
-        raise UserError("leave-out is called leave-one-source-out now")
+    refuse_renamed(words, _RENAMED if words[:1] == ["predict"] else {})
+    refuse_renamed(words[:1], {"leave-out": "leave-one-source-out"})
     end = words.index("--") if "leave-one-source-out" in words[:1] and "--" in words else len(words)
     args = parser.parse_args(words[:end])
     args.options = words[end + 1 :]
@@ -202,19 +204,6 @@ def _command(
     )
     parser.add_argument("--revision", help="branch, tag or commit of the model's repo")
     return parser
-
-
-class _Renamed(argparse.Action):
-    """An option of earlier versions, which names its new form."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-        """Refuse it.
-
-        Raises:
-            UserError: always.
-        """
-        form = (option or "--").removeprefix("--")
-        raise UserError(f"{option} is now --format {form}, or --out FILE.{form} for a file")
 
 
 def _model(args: argparse.Namespace) -> str:

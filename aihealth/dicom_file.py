@@ -52,10 +52,12 @@ def read(data: bytes) -> DicomFile:
     from pydicom.filereader import read_dataset
 
     meta, body = _after_meta(data)
-    declared = _declared(meta)
+    declared = next(iter(texts(meta, "TransferSyntaxUID")), "")
     if declared == "1.2.840.10008.1.2.1.99":
         body = structure.inflate(body)
-    implicit, little = encoding_of(body) or _encoding_by(declared)
+    # By the file's own word where the first bytes do not tell.
+    said = declared in ("", "1.2.840.10008.1.2"), declared != "1.2.840.10008.1.2.2"
+    implicit, little = encoding_of(body) or said
     file = _File(body)
     try:
         header = read_dataset(
@@ -150,15 +152,6 @@ def _after_meta(data: bytes) -> tuple[Any, bytes]:
     except Exception as error:
         raise ImageError(CUT_SHORT if file.short else DAMAGED) from error
     return meta, data[file.tell() :]
-
-
-def _declared(meta: Any) -> str:
-    return next(iter(texts(meta, "TransferSyntaxUID")), "")
-
-
-def _encoding_by(syntax: str) -> tuple[bool, bool]:
-    """Implicit VR and little-endian by the file's own word, where the first bytes do not tell."""
-    return syntax in ("", "1.2.840.10008.1.2"), syntax != "1.2.840.10008.1.2.2"
 
 
 def _native(implicit: bool, little: bool) -> Any:

@@ -13,12 +13,7 @@ from aihealth.errors import ImageError
 
 _UNREADABLE = "the DICOM file is compressed as {}, which cannot be read here; "
 _EXPORT = "export it uncompressed (Explicit VR Little Endian) or as JPEG 2000"
-_REMEDIES = {  # by the last number of the transfer syntax UID
-    "201": "pip install pylibjpeg pylibjpeg-openjpeg, or ",
-    "202": "pip install pylibjpeg pylibjpeg-openjpeg, or ",
-    "203": "pip install pylibjpeg pylibjpeg-openjpeg, or ",
-}
-_GDCM = "pip install python-gdcm, or "
+_OPENJPEG, _GDCM = ("pip install pylibjpeg pylibjpeg-openjpeg, or ", "pip install python-gdcm, or ")
 _OTHER_SIZE = "the DICOM file is damaged: its pixels have another size than its tags say"
 _LUTS = [
     f"{colour}Palette{part}"
@@ -143,22 +138,15 @@ def _unreadable(syntax: Any) -> str:
     from pydicom import uid
 
     number = syntax.rpartition(".")[2]
-    remedy = _REMEDIES.get(number, "")
-    if syntax in (uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEGExtended12Bit):
-        remedy = _GDCM
-    if syntax in (uid.JPEGLossless, uid.JPEGLosslessSV1):
-        remedy = _GDCM
+    by_gdcm = (uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEGExtended12Bit)
+    by_gdcm += (uid.JPEGLossless, uid.JPEGLosslessSV1)
+    remedy = _GDCM if syntax in by_gdcm else _OPENJPEG if number in ("201", "202", "203") else ""
     name = "JPEG XL" if number in ("110", "111", "112") else syntax.name or "an unknown encoding"
     return _UNREADABLE.format(name) + remedy + _EXPORT
 
 
 def _by_gdcm(frame: bytes, layout: Layout) -> np.ndarray:
-    """Decode JPEG Extended of 12 bits, which GDCM can and pydicom does not ask it for.
-
-    Raises:
-        NotImplementedError: GDCM is not installed.
-        ValueError: the frame is damaged.
-    """
+    """Decode JPEG Extended of 12 bits, which GDCM can and pydicom does not ask it for."""
     try:
         import gdcm
     except ImportError as error:
@@ -191,15 +179,7 @@ def _check_frame(dataset: Any, layout: Layout) -> bytes:
     """Refuse a compressed frame that decodes to more than the tags say.
 
     The decoders make room for what the codestream announces, or for all that the runs give, and
-    only then it is compared.
-
-    Returns:
-        The frame.
-
-    Raises:
-        ImageError: it does.
-        ValueError, struct.error: it is damaged.
-        NotImplementedError: the frame is not of the encoding that the file names.
+    only then it is compared. Gives the frame.
     """
     from pydicom.encaps import get_frame
     from pydicom.pixels.utils import as_pixel_options

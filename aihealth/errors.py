@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
@@ -72,7 +72,8 @@ def run_cli(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in _OS_SENTENCES:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of a copy, what was written
+        where = f"{name}: " if name else ""
         sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
 
 
@@ -86,6 +87,21 @@ class Parser(argparse.ArgumentParser):
             UserError: always.
         """
         raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def refuse_renamed(words: Iterable[str], renamed: Mapping[str, str]) -> None:
+    """Name the new form of an option or command of earlier versions.
+
+    Args:
+        words: of a command line.
+        renamed: old name to new form.
+
+    Raises:
+        UserError: one of the words has an old name.
+    """
+    for name in (word.partition("=")[0] for word in words):
+        if name in renamed:
+            raise UserError(f"{name} is now {renamed[name]}")
 
 
 def warn(sentence: str) -> None:

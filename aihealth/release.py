@@ -63,7 +63,7 @@ class ReleaseConfig:
         ood_threshold: out-of-distribution score above which an image is no chest radiograph.
         versions_above: out-of-distribution score above which an image is looked at as a negative
             and turned, too; None never.
-        lateral_threshold: mirror correlation under which a film may be lateral, -1..1.
+        lateral_threshold: mirror correlation under which a radiograph may be lateral, -1..1.
         shift_limit: what images of known hospitals, taken together, differ by at most.
         version: semantic version of a published release, None before.
         format: version of this file's layout.

@@ -14,7 +14,9 @@ its input does: with its parent, however that ends.
 import atexit
 import contextlib
 import json
+import mmap
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -136,7 +138,7 @@ class _Worker:
         with contextlib.suppress(subprocess.TimeoutExpired):  # It may be about to die by itself.
             self._process.wait(0.05)
         self._process.kill()
-        return self._timed_out or -self._process.wait() in _TIME_SIGNALS
+        return self._timed_out or -self._process.wait() == getattr(signal, "SIGXCPU", None)
 
     def let_go(self) -> None:
         """Close our ends of its pipes, at which it ends by itself."""
@@ -253,7 +255,7 @@ def serve(shared_fd: int, decode_here: Callable) -> None:
     # What a library prints must not get between the answers.
     requests, answers = sys.stdin.buffer.raw, os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    _ignore_keyboard()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
     shared = _Shared(shared_fd)
     _limit_memory()
     _write(answers, _READY)
@@ -283,12 +285,6 @@ def _answer(decode_here: Callable, data: bytes) -> tuple[bytes, memoryview | byt
         sentence = TOO_MUCH_MEMORY if out_of_memory else str(error)
     text = sentence.encode("utf-8", "replace")[:_MAX_TEXT]
     return _ANSWER.pack(_SENTENCE, 0, 0, len(text)) + text, b""
-
-
-def _ignore_keyboard() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
 
 
 def _limit_memory() -> None:
@@ -329,15 +325,6 @@ def _limit_time() -> None:
 _LIMITS_CLOCK = -8
 
 
-def _time_signals() -> set[int]:
-    import signal
-
-    return {int(getattr(signal, "SIGXCPU", 0))} - {0}
-
-
-_TIME_SIGNALS = _time_signals()
-
-
 # === Pipes, and memory that both processes see ===
 
 
@@ -352,8 +339,6 @@ class _Shared:
         self.fd, self._memory = -1, None
         if (fd is None and not hasattr(os, "memfd_create")) or fd == -1:
             return
-        import mmap
-
         self.fd = os.memfd_create("pixels") if fd is None else fd
         if fd is None:
             os.ftruncate(self.fd, MAX_PIXELS)  # Takes room only where it is written to.
@@ -371,8 +356,6 @@ class _Shared:
             return None
         pixels = np.frombuffer(self._memory, np.uint8, count).copy()
         if count > _KEPT_BYTES:  # Give the room back to the system.
-            import mmap
-
             with contextlib.suppress(AttributeError, OSError):
                 self._memory.madvise(mmap.MADV_REMOVE)
         return pixels

@@ -1,6 +1,5 @@
 """Pictures to measure with: drawn, so that they can be made anywhere. They are not medical data."""
 
-import io
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image
 from aihealth.data.layouts import CLASSES
 from benchmarks.harness import Settings, run_process
 from data_prep.radiographs import STYLES, draw_radiograph
+from tests.helpers.image_files import encode, make_dicom
 
 _DISTINCT = 24  # drawings behind a folder of many; drawing takes longer than answering
 
@@ -86,33 +86,16 @@ def prepared(settings: Settings) -> Path:
 
 def encoded(pixels: np.ndarray, suffix: str) -> bytes:
     """The file: suffix is png, jpg or dcm."""
-    if suffix == "dcm":
-        return _dicom(pixels)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, {"png": "PNG", "jpg": "JPEG"}[suffix], quality=90)
-    return buffer.getvalue()
+    if suffix == "dcm":  # As a detector writes it: 12 bits in 16, uncompressed.
+        return make_dicom(pixels.astype(np.uint16) << 4, BitsStored=12, HighBit=11)
+    return encode(Image.fromarray(pixels), {"png": "PNG", "jpg": "JPEG"}[suffix], quality=90)
 
 
-def _dicom(pixels: np.ndarray) -> bytes:
-    """As a detector writes it: 12 bits in 16, uncompressed."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
-
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    meta.MediaStorageSOPInstanceUID = "2.25.1"
-    dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation = 0
-    dataset.PixelData = (pixels.astype(np.uint16) << 4).tobytes()
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+def grainy(side: int) -> np.ndarray:
+    """A drawing with a detector's grain: drawings alone are too smooth, and compress too well."""
+    picture = Image.fromarray(film(0, 512)).resize((side, side), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(0).normal(0, 2, (side, side))
+    return np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)
 
 
 def _made(folder: Path, make, empty: bool = True) -> Path:

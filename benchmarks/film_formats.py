@@ -3,9 +3,8 @@
 import time
 
 import numpy as np
-from PIL import Image
 
-from benchmarks.drawn import encoded, film
+from benchmarks.drawn import encoded, grainy
 from benchmarks.harness import Row, Settings, Table, alternate, rows
 
 KINDS = {
@@ -28,11 +27,7 @@ def run(settings: Settings) -> list[Table]:
     classifier = Classifier(settings.model, num_threads=1)
     files = {}
     for name, (size, suffix) in KINDS.items():
-        picture = Image.fromarray(film(0, 512)).resize((size, size), Image.Resampling.BICUBIC)
-        # Grain as of a detector: drawings alone are too smooth, and compress too well.
-        grain = np.random.default_rng(0).normal(0, 2, (size, size))
-        pixels = np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)
-        files[name] = encoded(pixels, suffix)
+        files[name] = encoded(grainy(size), suffix)
 
     def rate(data: bytes) -> float:
         start, count = time.process_time(), 0

@@ -188,10 +188,29 @@ def _watch_memory(process: subprocess.Popen, peak: list[float]) -> None:
     Not `getrusage`: its figure for a child starts from the memory of the parent.
     """
     while process.returncode is None:
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-            peak += [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+        peak.append(memory_of(process.pid, "VmHWM", "status") or 0.0)
         time.sleep(0.02)
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants; Linux only."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # It ended in the meantime.
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.parent.name))
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
+
+
+def memory_of(pid: int, field: str = "Pss", file: str = "smaps_rollup") -> float | None:
+    """MB of a process; shared pages count once. None where it has ended, or off Linux."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        return next((int(x.split()[1]) / 1024 for x in lines if x.startswith(f"{field}:")), None)
+    return None
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

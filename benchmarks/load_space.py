@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.harness import OURS, Row, Settings, Table
+from benchmarks.harness import OURS, Row, Settings, Table, memory_of
 from tests.helpers.space_app import SpaceApp, film, png
 
 CLASSES = ("Normal", "Covid", "Pneumonia")
@@ -38,7 +38,7 @@ def run(settings: Settings) -> list[Table]:
         tempfile.TemporaryDirectory() as folder,
         SpaceApp(Path(folder), MODEL_ID=str(settings.model)) as app,
     ):
-        report = measure(app.url, args, lambda: resident_mb(app.process.pid))
+        report = measure(app.url, args, lambda: memory_of(app.process.pid, "VmRSS", "status"))
     row = Row(f"{OURS}, {users} visitors", report["p50_s"], note=f"p95 {report['p95_s']} s")
     return [Table("answers of the Space under load", "s", [row], "no failure", report)]
 
@@ -50,7 +50,7 @@ def main() -> None:
         report = measure(args.url, args, lambda: None)
     else:
         with tempfile.TemporaryDirectory() as folder, SpaceApp(Path(folder)) as app:
-            report = measure(app.url, args, lambda: resident_mb(app.process.pid))
+            report = measure(app.url, args, lambda: memory_of(app.process.pid, "VmRSS", "status"))
     print(json.dumps(report, indent=2))
     sys.exit(1 if report["failed"] else 0)
 
@@ -136,16 +136,6 @@ def ask(url, content):
     if abs(sum(result["probabilities"].values()) - 1) > 1e-3:
         raise ValueError("the probabilities do not sum to 1")
     return False
-
-
-def resident_mb(pid):
-    """Memory of a process, MB; Linux only."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return None
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return round(int(line.split()[1]) / 1024, 1)
 
 
 def parse_args():

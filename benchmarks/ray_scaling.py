@@ -6,11 +6,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.drawn import mixed_folder, png_file
-from benchmarks.harness import ROOT, Row, Settings, Table, alternate, environment, rows
+from benchmarks.harness import (
+    ROOT,
+    Row,
+    Settings,
+    Table,
+    alternate,
+    environment,
+    family,
+    memory_of,
+    rows,
+)
 
 
 def run(settings: Settings) -> list[Table]:
@@ -177,7 +186,7 @@ def _busy() -> float:
 def _processor_seconds() -> tuple[float, float]:
     """Of the workers, and of this process and all else that it started."""
     scoring = rest = 0.0
-    for pid in _family(os.getpid()):
+    for pid in family(os.getpid()):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_text()
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -198,32 +207,9 @@ def _peak(command: list[str]) -> float:
         lines.start()
         peak = 0.0
         while process.poll() is None:
-            peak = max(peak, sum(map(_proportional, _family(process.pid))))
+            peak = max(peak, sum(memory_of(pid) or 0.0 for pid in family(process.pid)))
             time.sleep(0.25)
         lines.join()
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}")
     return peak
-
-
-def _family(pid: int) -> Iterable[int]:
-    """A process and its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # It ended in the meantime.
-            continue
-        children.setdefault(parent, []).append(int(entry.parent.name))
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    return found
-
-
-def _proportional(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)

@@ -7,22 +7,13 @@ files); each run is one epoch with everything that belongs to it, release includ
 """
 
 import argparse
-import io
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import datasets
-import numpy as np
-from PIL import Image
+from benchmarks.harness import run_process
+from tests.helpers.shards import write_shards
 
-from aihealth.data.layouts import CLASSES
-from data_prep.radiographs import draw_radiograph
-
-ROOT = Path(__file__).resolve().parent.parent
 SHARD = 50  # images
 
 
@@ -37,7 +28,11 @@ def main() -> None:
     args = parser.parse_args()
     report = {}
     with tempfile.TemporaryDirectory() as temporary:
-        shards = draw(Path(temporary) / "drawn", args.images, args.side)
+        drawn = Path(temporary) / "drawn"
+        drawn.mkdir()
+        count = args.images // SHARD
+        write_shards(drawn, args.images, count, size=args.side, rows_a_group=SHARD)
+        shards = sorted(drawn.iterdir())
         for times in (1, 10):
             folder = lay_out(shards, Path(temporary) / f"{times}x", times)
             report[f"{times}x"] = {
@@ -49,35 +44,6 @@ def main() -> None:
     print(json.dumps(report, indent=2))
     if args.json:
         Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
-
-
-def draw(folder: Path, images: int, side: int) -> list[Path]:
-    """Shards of drawn films that compress as badly as real ones."""
-    rng = np.random.default_rng(0)
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=list(CLASSES)),
-            "source": datasets.Value("string"),
-            "group": datasets.Value("string"),
-        }
-    )
-    folder.mkdir()
-    made = []
-    for start in range(0, images, SHARD):
-        rows = []
-        for number in range(start, start + SHARD):
-            label = number % len(CLASSES)
-            film = draw_radiograph(rng, CLASSES[label], size=side)
-            film = np.clip(film + rng.normal(0, 6, film.shape), 0, 255).astype(np.uint8)
-            file = io.BytesIO()
-            Image.fromarray(film).save(file, "PNG")
-            image = {"bytes": file.getvalue(), "path": None}
-            rows.append({"image": image, "label": label, "source": "drawn", "group": str(number)})
-        path = folder / f"{start:06d}.parquet"
-        datasets.Dataset.from_list(rows, features=features).to_parquet(path, batch_size=SHARD)
-        made.append(path)
-    return made
 
 
 def lay_out(shards: list[Path], folder: Path, times: int) -> Path:
@@ -92,16 +58,20 @@ def lay_out(shards: list[Path], folder: Path, times: int) -> Path:
 
 def measure(folder: Path) -> int:
     """Peak resident memory of one training run, MB."""
-    command = [sys.executable, "train.py", "--data", str(folder), "--stream",
-               "--out", str(folder / "run"), "--arch", "baseline", "--size", "64",
-               "--augment", "none", "--epochs", "1", "--hold", "300",
-               "--buffer", "200"]  # fmt: skip
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    run = subprocess.Popen(command, cwd=ROOT, env=quiet, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(run.pid, 0)
-    if status:
-        sys.exit("the training failed; see above")
-    return usage.ru_maxrss // 1024
+    words = ["train.py", "--data", folder, "--stream", "--out", folder / "run", "--hold", "300"]
+    words += [
+        "--buffer",
+        "200",
+        "--arch",
+        "baseline",
+        "--size",
+        "64",
+        "--augment",
+        "none",
+        "--epochs",
+        "1",
+    ]
+    return round(run_process(words).peak)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """A small collection of drawn radiographs with the faults of real ones. It is not medical data.
 
-Three hospitals, each with films of its own look; several pictures of some patients; near-duplicates
-and exact copies under other patients' names. The layout is that of the original project's
+Three hospitals, each with a look of its own; several pictures of some patients; near-duplicates and
+exact copies under other patients' names. The layout is that of the original project's
 `DataSet/`, one folder per hospital: `<hospital>/<Class>/<hospital>_<patient>_<picture>.png`.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from aihealth.data.layouts import CLASSES
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
-from aihealth.files import check_output
+from aihealth.files import check_output, whole_folder
 from data_prep.radiographs import STYLES, Style, draw_anatomy, draw_radiograph
 
 SIZE = 256
@@ -54,33 +52,25 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
         raise UserError(f"--images-per-class {images_per_class}: at least {4 * len(STYLES)}")
     if seed < 0:
         raise UserError(f"--seed {seed}: 0 or more")
-    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     jobs = []
     for number, hospital in enumerate(STYLES):
         share = images_per_class // len(STYLES) + (number < images_per_class % len(STYLES))
+        starts = range(0, share, _JOB)
         for label in CLASSES:
-            (part / hospital / label).mkdir(parents=True)
-            jobs += [
-                (hospital, label, first, min(8, share - first)) for first in range(0, share, 8)
-            ]
+            jobs += [(hospital, label, first, min(_JOB, share - first)) for first in starts]
 
     def draw(job: tuple[str, str, int, int]) -> int:
         hospital, label, first, count = job
+        (part / hospital / label).mkdir(parents=True, exist_ok=True)
         order = [seed, list(STYLES).index(hospital), CLASSES.index(label), first]
         rng = np.random.default_rng(order)
         for name, picture in _pictures(rng, hospital, label, first, count):
             _save(picture, part / hospital / label / f"{hospital}_{name}.png", hospital)
         return count
 
-    try:
+    with whole_folder(folder) as part:
         total = sum(in_order(draw, jobs, "drawing"))
         (part / "README.txt").write_text(_README, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return (
         f"wrote {total} pictures of {len(STYLES)} hospitals to {out}: {DRAWN_TEXT}\n"
         f"next: python -m data_prep prepare {out} --out DIR"

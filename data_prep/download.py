@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from aihealth.errors import UserError, first_line
-from aihealth.files import check_output
+from aihealth.files import check_output, whole_folder
 from aihealth.hub import resolve
 
 # The collection that the original project ships: 1626 Covid, 1802 Normal, 1800 Pneumonia.
@@ -32,20 +32,12 @@ def download(
         UserError: a missing option, something in the way, or the network says no.
     """
     out = check_output(out, built=True)
-    part = out.with_name(f"{out.name}.part-{os.getpid()}")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_folder(out) as part:
         if source == "original":
-            revision = _clone(url, part)
-        elif source == "kaggle":
-            revision = _kaggle(name or KAGGLE_ID, part)
-        else:
-            revision = _hub(name, part)
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return revision
+            return _clone(url, part)
+        if source == "kaggle":
+            return _kaggle(name or KAGGLE_ID, part)
+        return _hub(name, part)
 
 
 def _clone(url: str | None, folder: Path) -> str:
@@ -78,7 +70,7 @@ def _kaggle(name: str, folder: Path) -> str:
         fetched = Path(kagglehub.dataset_download(name))
     except Exception as error:  # kagglehub hands through whatever its HTTP client raises.
         raise UserError(f"Kaggle did not give {name}: {first_line(error)}") from error
-    shutil.copytree(fetched, folder)  # kagglehub keeps its own copy in its cache.
+    shutil.copytree(fetched, folder, dirs_exist_ok=True)  # Its cache keeps a copy of its own.
     return fetched.name
 
 
@@ -86,5 +78,5 @@ def _hub(name: str | None, folder: Path) -> str:
     if not name:
         raise UserError("download hub needs --id, a dataset id such as org/name")
     fetched, revision = resolve(name, repo_type="dataset")
-    shutil.copytree(fetched, folder)  # The Hub's cache keeps its own copy.
+    shutil.copytree(fetched, folder, dirs_exist_ok=True)  # The Hub's cache keeps its own copy.
     return revision or ""

@@ -46,6 +46,28 @@ def fresh_hub(request):
         request.getfixturevalue("hub").reset()
 
 
+@pytest.fixture(scope="session")
+def release(tmp_path_factory):
+    """A release that looks at brightness: Covid dark, Normal medium, Pneumonia bright."""
+    from tests.helpers.releases import make_release
+
+    return make_release(tmp_path_factory.mktemp("releases") / "release")
+
+
+@pytest.fixture(scope="session")
+def model(release):
+    """The same, as command lines take it."""
+    return str(release)
+
+
+@pytest.fixture(scope="session")
+def drawings(tmp_path_factory):
+    """A prepared dataset of a few dozen drawn images."""
+    from tests.helpers.drawn import prepared_drawings
+
+    return prepared_drawings(tmp_path_factory.mktemp("data"), 36)
+
+
 @pytest.fixture
 def api(hub):
     """The real client, with the right to write."""

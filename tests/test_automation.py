@@ -2,15 +2,13 @@
 
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.helpers.notebook import code_cells
+from tests.helpers.programs import ROOT, works
 
-ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -68,9 +66,6 @@ def test_pre_commit_runs_the_linter_that_ci_runs():
 
 def test_the_notebook_names_options_that_exist():
     for script, options in re.findall(r"!python (\S+\.py)(.*)", "\n".join(code_cells())):
-        told = subprocess.run(
-            [sys.executable, script, *(["model"] * ("push" in script)), "--help"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+        told = works(script, *(["model"] * ("push" in script)), "--help")
         for option in re.findall(r"--[a-z-]+", options):
             assert option in told

@@ -1,13 +1,12 @@
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from benchmarks.__main__ import NAMES, ROOT
+from benchmarks.__main__ import NAMES
 from benchmarks.first_paint import BROWSERS
-from benchmarks.harness import alternate, check_same, rows
+from benchmarks.harness import alternate, check_same, environment, rows
+from tests.helpers.programs import run, works
 
 
 @pytest.fixture(scope="module")
@@ -23,20 +22,16 @@ def test_each_benchmark_runs_alone_and_writes_its_tables(name, work):
         pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
         if not any(map(shutil.which, BROWSERS)):
             pytest.skip("no Chromium to measure with")
-    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--work", work, "--json", work]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr[-3000:]
+    printed = works("-m", "benchmarks", name, "--quick", "--work", work, "--json", work)
     report = json.loads((work / f"{name}.json").read_text())
     assert report["quick"] and report["tables"]
     for table in report["tables"]:
-        assert table["title"] in process.stdout
+        assert table["title"] in printed
         assert any(row["value"] for row in table["rows"])
 
 
 def test_an_unknown_name_is_refused():
-    process = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "nothing"], cwd=ROOT, capture_output=True, text=True
-    )
+    process = run("-m", "benchmarks", "nothing")
     assert process.returncode == 2 and "nothing" in process.stderr
 
 
@@ -64,7 +59,5 @@ def test_answers_that_differ_are_not_compared_in_speed():
 
 
 def test_processes_are_measured_in_an_environment_that_keeps_bytecode():
-    from benchmarks.harness import environment
-
     assert "PYTHONDONTWRITEBYTECODE" not in environment()
     assert environment({"A": "1"})["A"] == "1"

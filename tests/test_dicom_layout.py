@@ -11,7 +11,7 @@ from aihealth.dicom import IDENTITY
 from aihealth.dicom_layout import NO_PHOTOMETRIC
 from aihealth.images import ImageError, decode, decode_with_warning
 from aihealth.levels import stretch
-from tests.helpers.image_files import RAMP, encode
+from tests.helpers.image_files import RAMP, element, encode
 
 FILM = RAMP.astype(np.uint16) * 20 + 200  # 200 to 3980: 12 bits
 PLAIN = stretch(FILM)
@@ -19,14 +19,6 @@ SAMPLES, PHOTOMETRIC, PLANAR, FRAMES = 0x0002, 0x0004, 0x0006, 0x0008
 ROWS, COLUMNS, ALLOCATED, STORED, HIGH, SIGNED = 0x0010, 0x0011, 0x0100, 0x0101, 0x0102, 0x0103
 PADDING, CENTER, WIDTH, FUNCTION = 0x0120, 0x1050, 0x1051, 0x1056
 INTERCEPT, SLOPE = 0x1052, 0x1053
-
-
-def element(group, number, vr, value):
-    """A data element in explicit VR, little endian (PS3.5 7.1.2), of any bytes."""
-    value += b" " * (len(value) % 2)
-    long = vr in (b"OB", b"OW", b"UN")
-    length = b"\0\0" + struct.pack("<I", len(value)) if long else struct.pack("<H", len(value))
-    return struct.pack("<HH", group, number) + vr + length + value
 
 
 def us(value):
@@ -82,6 +74,7 @@ def test_all_of_them_may_lack():
     lacking = dict.fromkeys((SAMPLES, ALLOCATED, STORED, HIGH, SIGNED))
     assert np.array_equal(decode(film(FILM)(lacking)), PLAIN)
     assert np.array_equal(decode(film(RAMP)(lacking)), stretch(RAMP))
+    assert np.array_equal(decode(film(FILM)(lacking | {PHOTOMETRIC: None})), PLAIN)
     low = FILM.astype(np.int16) - 2000
     assert np.array_equal(decode(film(low)({SIGNED: None, STORED: us(16), HIGH: None})), PLAIN)
 
@@ -120,7 +113,7 @@ def test_colours_with_a_tag_that_lacks(tag, planes):
 
 
 @pytest.mark.parametrize("tag", [INTERCEPT, SLOPE])
-@pytest.mark.parametrize("text", [b"abc", b"nan", b"1..0", b"1 HU"])
+@pytest.mark.parametrize("text", [b"abc", b"nan", b"1..0", b"1 HU", b"1e400"])
 def test_rescaling_that_cannot_be_read_is_left_out_and_said(tag, text):
     pixels, warning = decode_with_warning(film(FILM)({tag: (b"DS", text)}))
     assert np.array_equal(pixels, PLAIN)
@@ -135,6 +128,7 @@ def test_rescaling_that_cannot_be_read_is_left_out_and_said(tag, text):
         (b"2000.5\\40", b"1000\\400"),
         (b"\\2000.5", b"\\1000"),
         (b"x\\2000.5", b"5\\1000"),
+        (b"2000.5\\2000.5", b"0\\1000"),
         (b"2000.5\\1", b"1000"),
     ],
 )

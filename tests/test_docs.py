@@ -1,13 +1,12 @@
 """README and docs: short enough to read, links that lead somewhere, code that runs."""
 
+import functools
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers.programs import ROOT, works
+
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -37,10 +36,7 @@ def test_the_readme_is_read_in_minutes_and_starts_with_what_to_run():
 
 def test_the_readmes_python_runs():
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "Covid" in done.stdout
+    assert "Covid" in works("-c", block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -56,19 +52,11 @@ def test_commands_name_options_that_exist(page):
         if script[-1] not in ("train.py", "push_to_hub.py", "aihealth", "data_prep"):
             continue
         command = rest[:1] if script[-1] != "train.py" else []
-        told = _help(tuple([*script, *command]))
+        told = _help(*script, *command)
         for option in re.findall(r"(?<=\s)--[a-z-]+", f" {line}"):
             assert option in told, f"{line}: {option}"
 
 
-HELP = {}
-
-
-def _help(words):
-    if words not in HELP:
-        done = subprocess.run(
-            [sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        HELP[words] = done.stdout
-    return HELP[words]
+@functools.cache
+def _help(*words):
+    return works(*words, "--help")

@@ -1,22 +1,15 @@
 """One rule for which files are images, and the account of those that are not."""
 
 import collections
-import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from aihealth import files
-from tests.helpers.image_files import make_dicom
+from tests.helpers.image_files import encode, make_dicom
 
 GREY = np.arange(32 * 32, dtype=np.uint32).reshape(32, 32).astype(np.uint8)
-
-
-def encoded(kind):
-    buffer = io.BytesIO()
-    Image.fromarray(GREY).save(buffer, kind)
-    return buffer.getvalue()
 
 
 KNOWN = ("png", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "gif", "dcm", "dicom",
@@ -31,7 +24,7 @@ def test_a_known_suffix_of_any_case_is_an_image_unread(suffix):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "DICOM"])
 @pytest.mark.parametrize("name", ["IM000001", "1.2.826.0.1.3680043.8.498", "film.bak", "a.txt"])
 def test_without_one_the_first_bytes_decide(tmp_path, kind, name):
-    data = make_dicom(GREY) if kind == "DICOM" else encoded(kind)
+    data = make_dicom(GREY) if kind == "DICOM" else encode(Image.fromarray(GREY), kind)
     (tmp_path / name).write_bytes(data)
     assert files.is_image_file(tmp_path / name)
 
@@ -50,13 +43,13 @@ def test_other_bytes_are_no_image(tmp_path, content):
 )
 def test_hidden_files_and_those_of_the_system_are_passed_over(name):
     assert files.is_passed_over(name)
-    assert not files.is_image_file(name, lambda: encoded("PNG"))
+    assert not files.is_image_file(name, lambda: encode(Image.fromarray(GREY)))
 
 
 def test_a_hidden_folder_above_the_one_that_is_read_hides_nothing(tmp_path):
     folder = tmp_path / ".cache"
     folder.mkdir()
-    (folder / "a.png").write_bytes(encoded("PNG"))
+    (folder / "a.png").write_bytes(encode(Image.fromarray(GREY)))
     assert files.is_image_file(folder / "a.png")
 
 

@@ -3,17 +3,15 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, constants
 
 from aihealth import hub as client
-from aihealth.errors import UserError
 from aihealth.modeling.pretrained import from_pretrained_keras
-from tests.helpers.releases import BRIGHTNESS, grey_image, make_release
+from tests.helpers.programs import sentence, works
+from tests.helpers.releases import BRIGHTNESS, grey_image
 
 LARGE = b"weights" * 1000
 
@@ -27,14 +25,6 @@ def model(api, hub, repo):
     )
     hub.reset()
     return repo
-
-
-def sentence(function, *args, **options):
-    """The text of the UserError that a call ends in: one line."""
-    with pytest.raises(UserError) as error:
-        function(*args, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path):
@@ -253,19 +243,12 @@ print(hub.resolve(sys.argv[1], cache_dir=sys.argv[2])[0])
 
 
 def test_a_file_altered_on_the_way_through_xet_is_fetched_again(api, hub, repo, cache):
-    hub.switch("xet", True)
     content = os.urandom(200_000)
     api.upload_file(path_or_fileobj=content, path_in_repo="model.tflite", repo_id=repo)
     hub.fault("alter", "GET", "^/xorbs/")
-    done = subprocess.run(
-        [sys.executable, "-c", XET_DOWNLOAD, repo, str(cache)],
-        env=hub.env(token=hub.token, HF_HUB_DISABLE_XET="0"),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (Path(done.stdout.strip()) / "model.tflite").read_bytes() == content
+    env = hub.env(token=hub.token, HF_HUB_DISABLE_XET="0")
+    printed = works("-c", XET_DOWNLOAD, repo, cache, env=env, timeout=120)
+    assert (Path(printed.strip()) / "model.tflite").read_bytes() == content
 
 
 def test_a_full_disk_is_an_error_of_the_disk(model, hub, cache, monkeypatch):
@@ -278,11 +261,6 @@ def test_a_full_disk_is_an_error_of_the_disk(model, hub, cache, monkeypatch):
 
 
 # Keras
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ Imports inside functions count too: they only put off what a reader has to know.
 
 import ast
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers.programs import ROOT
+
 # From what is built last to what everything stands on; imports go to the right only.
 ROOMS = ("publishing", "training", "evaluation", "inference", "modeling", "data", "core")
 SERVING = {"numpy", "PIL", "huggingface_hub", "ai_edge_litert", "pydicom", "gdcm", "openjpeg",

@@ -1,14 +1,14 @@
 """`jobs/train_and_push.py`: what Hugging Face Jobs run."""
 
 import re
-import subprocess
-import sys
+import shutil
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import programs
+from tests.helpers.programs import ROOT
+
 SCRIPT = ROOT / "jobs" / "train_and_push.py"
 
 
@@ -27,10 +27,7 @@ def test_the_dependency_block_asks_for_what_the_project_asks_for():
 
 
 def run(*words, env=None):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, words)], cwd=ROOT, env=env, capture_output=True,
-        text=True,
-    )  # fmt: skip
+    return programs.run(SCRIPT, *words, env=env)
 
 
 def test_a_job_without_a_token_says_so(hub):
@@ -40,18 +37,10 @@ def test_a_job_without_a_token_says_so(hub):
 
 
 @pytest.mark.slow
-def test_a_job_trains_on_a_dataset_of_the_hub_and_publishes(hub, tmp_path):
-    from data_prep.__main__ import main as data_prep
-    from data_prep.demo import make_demo
-
-    make_demo(tmp_path / "drawn", 36, 0)
-    data_prep(["prepare", str(tmp_path / "drawn"), "--out", str(tmp_path / "ready")])
+def test_a_job_trains_on_a_dataset_of_the_hub_and_publishes(hub, drawings):
     env = hub.env(hub.token)
-    pushed = subprocess.run(
-        [sys.executable, "push_to_hub.py", "dataset", "--data", tmp_path / "ready",
-         "--repo-id", "org/job-data"],
-        cwd=ROOT, env=env, capture_output=True, text=True,
-    )  # fmt: skip
+    words = ("dataset", "--data", drawings, "--repo-id", "org/job-data")
+    pushed = programs.inside("push_to_hub.py", *words, token=hub.token)
     assert pushed.returncode == 0, pushed.stderr
     done = run(
         "--data", "org/job-data", "--repo-id", "org/job-model", "--tag", "v0.1.0", "--",
@@ -73,8 +62,6 @@ def test_a_job_trains_on_a_dataset_of_the_hub_and_publishes(hub, tmp_path):
 def test_a_release_that_is_there_is_published_without_a_training_and_kept_when_refused(
     tmp_path, monkeypatch
 ):
-    import shutil
-
     (tmp_path / "jobs").mkdir()
     shutil.copy(SCRIPT, tmp_path / "jobs")
     (tmp_path / "run" / "release").mkdir(parents=True)
@@ -83,10 +70,9 @@ def test_a_release_that_is_there_is_published_without_a_training_and_kept_when_r
         "import sys\nprint(sys.argv)\nsys.exit(0 if '--check' in sys.argv else 2)"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_none")
-    done = subprocess.run(
-        [sys.executable, tmp_path / "jobs" / SCRIPT.name, "--data", "org/a", "--data", "org/b",
-         "--repo-id", "org/c", "--regression-data", "org/a", "--out", tmp_path / "run"],
-        capture_output=True, text=True,
+    done = programs.run(
+        tmp_path / "jobs" / SCRIPT.name, "--data", "org/a", "--data", "org/b", "--repo-id", "org/c",
+        "--regression-data", "org/a", "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.returncode == 2 and "trained" not in done.stderr
     assert f"the release is in {tmp_path / 'run' / 'release'}" in done.stderr

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import tomllib
 
 import numpy as np
@@ -12,9 +10,11 @@ import pytest
 from packaging.requirements import Requirement
 
 from aihealth import errors
+from tests.helpers import programs
 from tests.helpers.image_files import make_dicom
-from tests.helpers.installed import ROOT, build_wheel, install
-from tests.helpers.releases import grey_image, make_dataset, make_release
+from tests.helpers.installed import build_wheel, install
+from tests.helpers.programs import ROOT
+from tests.helpers.releases import copy_release, grey_image, make_dataset
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -25,10 +25,10 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def work(release, tmp_path_factory):
     """Far from the checkout: a release, a data set, a picture and a DICOM file."""
     folder = tmp_path_factory.mktemp("work")
-    make_release(folder / "release")
+    copy_release(release, folder / "release")
     make_dataset(folder / "prepared")
     grey_image(60).save(folder / "dark.png")
     (folder / "scan.dcm").write_bytes(make_dicom(np.asarray(grey_image(120))))
@@ -53,9 +53,7 @@ def environment(wheel, tmp_path_factory):
 def run(python, folder, *words, **more):
     variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     variables |= more
-    return subprocess.run(
-        [str(python), *map(str, words)], cwd=folder, env=variables, capture_output=True, text=True
-    )
+    return programs.run(*words, python=python, cwd=folder, env=variables)
 
 
 def sentence(done):
@@ -165,9 +163,9 @@ def test_with_its_extra_the_page_can_be_built(environment, work):
     ],
 )
 def test_what_pip_brings_for_an_extra_is_enough(wheel, work, tmp_path, extra, words, backend):
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    programs.works("-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", f"{wheel}[{extra}]"], check=True)
+    programs.works("-m", "pip", "install", "-q", f"{wheel}[{extra}]", python=python)
     done = run(python, work, *words.split(), **({"KERAS_BACKEND": backend} if backend else {}))
     assert done.returncode == 0, done.stderr
     assert "Covid" in done.stdout if extra == "ray" else (work / "run" / "release").is_dir()

@@ -165,11 +165,32 @@ def fingerprint(root: str) -> str:
         return hashlib.sha256(repr(said).encode()).hexdigest()
     if os.path.isdir(root):
         return dataset_fingerprint(root)
+    _, _, commit = look_up(root)
+    return commit
+
+
+def look_up(root: str) -> tuple[str, str | None, str]:
+    """Repo id and revision of a dataset repo, and the commit that it is at.
+
+    Raises:
+        UserError: no such repo or revision, no access, or no way to reach the Hub.
+    """
     repo_id, revision = hub.parse(root)
-    folder, commit = hub.resolve(
+    _, commit = hub.resolve(
         repo_id, repo_type="dataset", revision=revision, allow_patterns=["README.md"]
     )
-    return commit or hashlib.sha256(str(folder).encode()).hexdigest()
+    return repo_id, revision, commit
+
+
+def class_names(root: str, features: "datasets.Features") -> list[str]:  # noqa: F821
+    """The classes of a dataset of `datasets`.
+
+    Raises:
+        UserError: it has not the columns `image` and `label`.
+    """
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
+    return list(features["label"].names)
 
 
 def _file(name: str, path: Path, label: int, source: str, group: str) -> Sample:
@@ -289,18 +310,15 @@ def _names_a_source(file: str, classes: Classes) -> bool:
 
 def _open_repo(root: str) -> DataSet:
     datasets = _datasets()
-    repo_id, revision = hub.parse(root)
     # The Hub client's errors are sentences already; what is left is about the content.
-    hub.resolve(repo_id, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
+    repo_id, revision, _ = look_up(root)
     try:
         found = datasets.load_dataset(repo_id, revision=revision)
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
         raise _cannot_be_read(root, error) from error
-    features = found[next(iter(found))].features
-    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
-        raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
+    classes = class_names(root, found[next(iter(found))].features)
     splits = {split: _rows(found[split], repo_id, split) for split in SPLITS if split in found}
-    return DataSet(root, list(features["label"].names), splits)
+    return DataSet(root, classes, splits)
 
 
 def _rows(dataset: "datasets.Dataset", repo_id: str, split: str) -> list[Sample]:  # noqa: F821

@@ -24,6 +24,7 @@ from aihealth.data.opening import SPLITS, DataSet, open_dataset
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
 
+ARRAYS = ("pixels", "labels", "sources", "groups")  # of `Images`, one row an image
 CHUNK = 32  # images that a thread decodes before it hands them over
 
 
@@ -64,14 +65,8 @@ class Images:
 
     def subset(self, keep: np.ndarray) -> "Images":
         """The images that a boolean mask or an index array names."""
-        return Images(
-            self.pixels[keep],
-            self.labels[keep],
-            self.classes,
-            self.sources[keep],
-            self.groups[keep],
-            self.drawn,
-        )
+        parts = {name: getattr(self, name)[keep] for name in ARRAYS}
+        return dataclasses.replace(self, **parts)
 
 
 def strata(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
@@ -264,11 +259,5 @@ def join(parts: list[Images]) -> Images:
     """The images of several parts, with the classes of the first."""
     if len(parts) == 1:
         return parts[0]
-    return Images(
-        np.concatenate([part.pixels for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        parts[0].classes,
-        np.concatenate([part.sources for part in parts]),
-        np.concatenate([part.groups for part in parts]),
-        sum(part.drawn for part in parts),
-    )
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return Images(classes=parts[0].classes, drawn=sum(part.drawn for part in parts), **joined)

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from aihealth import hub, images
+from aihealth import images
 from aihealth.data.cluster import Cluster
 from aihealth.data.manifest import DRAWN_TEXT
-from aihealth.data.opening import SPLITS
+from aihealth.data.opening import SPLITS, class_names, look_up
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
 from aihealth.errors import UserError, first_line
@@ -312,11 +312,10 @@ def _footer(item: tuple[str, str]) -> tuple[list[str], list[_RowGroup]]:
     with _opened(root, file) as parquet:
         features = datasets.Features.from_arrow_schema(parquet.schema_arrow)
         metadata = parquet.metadata
-    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
-        raise UserError(f"--data {root} has no columns image and label (ClassLabel)")
+    classes = class_names(root, features)
     numbers = range(metadata.num_row_groups)
     groups = [_RowGroup(root, file, n, metadata.row_group(n).num_rows) for n in numbers]
-    return features["label"].names, groups
+    return classes, groups
 
 
 @contextlib.contextmanager
@@ -336,12 +335,7 @@ def _files(root: str, split: str) -> list[str]:
     """Paths or `hf://` addresses of the Parquet files of one split."""
     import datasets
 
-    if os.path.isdir(root):
-        path, revision = root, None
-    else:
-        path, revision = hub.parse(root)
-        # The Hub client's errors are sentences already; what is left is about the content.
-        hub.resolve(path, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
+    path, revision, _ = (root, None, None) if os.path.isdir(root) else look_up(root)
     try:
         config = datasets.load_dataset_builder(path, revision=revision).config
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:

@@ -23,6 +23,11 @@ def expected_calibration_error(probabilities: np.ndarray, y_true: np.ndarray) ->
     return float(np.abs(gaps.sum(axis=0)).sum() / len(gaps))
 
 
+def bin_of(confidence: np.ndarray) -> np.ndarray:
+    """The number of the bin that each confidence, 0..1, lies in."""
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+
+
 def calibration_gaps(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Confidence minus correctness of each sample, in the column of its bin.
 
@@ -34,9 +39,8 @@ def calibration_gaps(p: np.ndarray, y: np.ndarray) -> np.ndarray:
         (n, ECE_BINS), 0 in all other columns.
     """
     confidence = p.max(axis=1)
-    column = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
     gaps = np.zeros((len(y), ECE_BINS))
-    gaps[np.arange(len(y)), column] = confidence - (p.argmax(axis=1) == y)
+    gaps[np.arange(len(y)), bin_of(confidence)] = confidence - (p.argmax(axis=1) == y)
     return gaps
 
 

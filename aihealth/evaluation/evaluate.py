@@ -31,7 +31,6 @@ def evaluate(
     mapping: Sequence[str] = (),
     ignored: Sequence[str] = (),
     revision: str | None = None,
-    token: str | None = None,
     out: str | None = None,
 ) -> dict[str, Any]:
     """Measure a release on a data set.
@@ -43,7 +42,6 @@ def evaluate(
         mapping: of a plain folder, as for `Classes.read`.
         ignored: the same.
         revision: of the model's repo.
-        token: for the model's repo.
         out: folder for `metrics.json` and figures, created where it does not exist.
 
     Returns:
@@ -57,7 +55,7 @@ def evaluate(
     """
     if out:
         check_output(out)
-    classifier = Classifier.from_pretrained(model, revision=revision, token=token, num_threads=1)
+    classifier = Classifier.from_pretrained(model, revision=revision, num_threads=1)
     samples, account = open_test(data, classifier.classes, split, mapping, ignored)
     read, answers, unreadable = answer_all(classifier.predict, samples)
     for bad in unreadable:

@@ -14,7 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from aihealth.evaluation.calibration import ECE_BINS, expected_calibration_error, risk_coverage
+from aihealth.evaluation.calibration import (
+    ECE_BINS,
+    bin_of,
+    expected_calibration_error,
+    risk_coverage,
+)
 from aihealth.release import whole_file
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -197,19 +202,18 @@ def risk_coverage_figure(y_true: np.ndarray, probabilities: np.ndarray, dataset:
     return figure
 
 
-def training_figure(history: dict[str, Sequence[float]], dataset: str = "") -> Figure:
+def training_figure(history: dict[str, Sequence[float]]) -> Figure:
     """Loss and accuracy by epoch, for training and validation.
 
     Args:
         history: what `keras.callbacks.History.history` holds: "loss", "val_loss", and a metric
             with and without "val_".
-        dataset: for the title.
     """
     names = {name.removeprefix("val_") for name in history if "learning_rate" not in name}
     metrics = sorted(n for n in names if "accuracy" in n or "recall" in n)
     panels = ["loss", *metrics[:1]] if "loss" in names else metrics[:2]
     figure = Figure(figsize=(8.4, 3.5), layout="constrained")
-    figure.suptitle(_title("Training", dataset), fontsize=13, color=_INK)
+    figure.suptitle("Training", fontsize=13, color=_INK)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for index, (key, label) in enumerate(((panel, "training"), (f"val_{panel}", "validation"))):
             values = history.get(key)
@@ -233,7 +237,7 @@ def _reliability(
     """Mean confidence, accuracy and number of images of each bin; 0 where there are none."""
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == y_true
-    column = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    column = bin_of(confidence)
     counts = np.bincount(column, minlength=ECE_BINS)
     some = np.maximum(counts, 1)
     mean_confidence = np.bincount(column, confidence, ECE_BINS) / some
@@ -256,14 +260,10 @@ def _axes(
 ) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(_title(title, f"{dataset}, n = {n:,}" if dataset else f"n = {n:,}"))
+    axes.set_title(f"{title}\n{dataset}, n = {n:,}")
     axes.title.set(fontsize=12.5, color=_INK)
     _plain(axes)
     return figure, axes
-
-
-def _title(first: str, second: str) -> str:
-    return f"{first}\n{second}" if second else first
 
 
 def _plain(axes: Axes) -> None:

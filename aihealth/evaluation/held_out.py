@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from aihealth.data.prepared import strata
 from aihealth.errors import UserError
 from aihealth.evaluation import calibration, figures, metrics
+from aihealth.release import whole_file
 
 PREDICTIONS = "held_out.npz"
 CHANGED = "changed.npz"  # beside a release: predictions for changed validation images
@@ -43,6 +45,8 @@ class Predictions:
         thresholds: `(n,)` the probability, 0..1, under which the answer is "not sure"; the same.
         noticed: `(n,)` how often 20 images of the source, taken together, show a distribution shift
             (`Classifier.shift`), 0..1; the same for all images of a source.
+        neither: per source that has images of `--neither`, what a model that has not seen the
+            source gives for them; see `leave_one_source_out.neither_of`.
     """
 
     logits: np.ndarray
@@ -55,11 +59,13 @@ class Predictions:
     temperatures: np.ndarray | None = None
     thresholds: np.ndarray | None = None
     noticed: np.ndarray | None = None
+    neither: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write `held_out.npz`."""
-        fields = dataclasses.asdict(self)
-        np.savez_compressed(path, **{name: x for name, x in fields.items() if x is not None})
+        fields = dataclasses.asdict(self) | {"neither": json.dumps(self.neither)}
+        with whole_file(path, "wb") as file:
+            np.savez_compressed(file, **{name: x for name, x in fields.items() if x is not None})
 
     @classmethod
     def load(cls, path: str | Path) -> "Predictions":
@@ -70,10 +76,11 @@ class Predictions:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                recipe = str(arrays["recipe"]) if "recipe" in arrays else ""  # before 2026-11-23
+                # Files before 2026-11-23 have no recipe, those before 2026-11-26 no `neither`.
+                recipe, neither = (str(arrays.get(name, "")) for name in ("recipe", "neither"))
                 rules = {name: arrays[name] for name in RULES if name in arrays}
                 rows = {name: arrays[name] for name in (*ROWS, "classes")}
-                return cls(**rows, **rules, recipe=recipe)
+                return cls(**rows, **rules, recipe=recipe, neither=json.loads(neither or "{}"))
         except FileNotFoundError as error:
             raise UserError(
                 f"{path} does not exist; `python -m aihealth leave-one-source-out` writes it"
@@ -92,11 +99,14 @@ class Predictions:
             for name in (*ROWS, *known)
         }
         recipe = "; ".join(sorted({part.recipe for part in parts} - {""}))
-        return cls(**arrays, classes=parts[0].classes, recipe=recipe)
+        neither = {source: found for part in parts for source, found in part.neither.items()}
+        return cls(**arrays, classes=parts[0].classes, recipe=recipe, neither=neither)
 
     def subset(self, keep: np.ndarray) -> "Predictions":
-        """The images that a boolean mask names."""
-        kept = {name: getattr(self, name)[keep] for name in ROWS}
+        """The images that a boolean mask names, and `neither` of their sources."""
+        kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in ROWS}
+        names = set(kept["sources"].tolist())
+        kept["neither"] = {name: found for name, found in self.neither.items() if name in names}
         return dataclasses.replace(self, **kept, **dict.fromkeys(RULES))
 
     def weights(self) -> np.ndarray:
@@ -200,7 +210,7 @@ def measure(predictions: Predictions) -> dict[str, Any]:
     Returns:
         A block of `metrics.json`, with `temperatures` and, before any temperature, `ece_before`,
         both per source, `ece_of_sources` (see `calibration.mean_calibration_error`), and, where
-        they are known, `noticed` per source and the `recipe` of the models.
+        they are known, `noticed` and `neither` per source and the `recipe` of the models.
     """
     predictions = _ruled(predictions)
     as_they_are = predictions.probabilities()
@@ -228,6 +238,7 @@ def measure(predictions: Predictions) -> dict[str, Any]:
         dataset="each source by a model trained without it",
     )
     block |= {"temperatures": temperatures, "ece_before": before, "noticed": noticed}
+    block["neither"] = predictions.neither
     block["ece_of_sources"] = calibration.mean_calibration_error(
         probability, predictions.labels, predictions.sources, groups
     )

@@ -68,20 +68,12 @@ def interval(values: np.ndarray) -> list[float] | None:
     return [round(float(bound), 6) for bound in np.percentile(defined, [2.5, 97.5])]
 
 
-def mean_interval(
-    values: np.ndarray,
-    groups: Sequence[Any] | None = None,
-    *,
-    draws: int = DRAWS,
-    seed: int = SEED,
-) -> list[float] | None:
+def mean_interval(values: np.ndarray, groups: Sequence[Any] | None = None) -> list[float] | None:
     """95% percentile bootstrap interval of a mean.
 
     Args:
         values: (n,) one number per sample; NaN where undefined.
         groups: (n,) what is resampled as a whole; each sample its own by default.
-        draws: number of resamples.
-        seed: of the resamples.
 
     Returns:
         [low, high], or None with fewer than `MIN_GROUPS` that have a value.
@@ -93,5 +85,5 @@ def mean_interval(
     if units.count < MIN_GROUPS:
         return None
     sums = units.sum(np.stack([values[defined], np.ones(len(units.index))], axis=1))
-    drawn = resample(units, lambda times: times @ sums, draws, seed)
+    drawn = resample(units, lambda times: times @ sums, DRAWS, SEED)
     return interval(drawn[:, 0] / drawn[:, 1])

@@ -7,6 +7,7 @@ deep learning model to detect pneumonia in chest radiographs", PLoS Medicine 201
 """
 
 import argparse
+import dataclasses
 import shlex
 import subprocess
 import sys
@@ -48,8 +49,7 @@ def leave_one_source_out(
 
     Returns:
         The block that `held_out.measure` makes, with `not_left_out`: the sources that could not
-        be, and why; and with `neither`: for each hospital that has a folder of `--neither`, what
-        the model that had seen none of it gives for those images.
+        be, and why.
 
     Raises:
         UserError: no such data or source, no source that can be left out, or a training that
@@ -73,21 +73,22 @@ def leave_one_source_out(
         )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    parts, changed, doubted = [], {}, {}
+    parts, changed = [], {}
     for fold in folds:
         run = inside(folder, fold.text.replace("/", "-"))
         if (run / release.RELEASE).exists():
             _check(run / release.RELEASE, data, fold.text, options)
         else:
             _train(data, fold.text, run, options)
-        parts.append(predictions_of(run / release.RELEASE, data, fold.text))
-        doubted |= neither_of(run / release.RELEASE, fold, options)
+        part = predictions_of(run / release.RELEASE, data, fold.text)
+        neither = neither_of(run / release.RELEASE, fold, options)
+        parts.append(dataclasses.replace(part, neither=neither))
         if (run / held_out.CHANGED).exists():
             known = Predictions.load(run / held_out.CHANGED)
             changed |= dict.fromkeys(fold.sources, known)
     predictions = held_out.with_rules(Predictions.join(parts), changed)
     predictions.save(folder / held_out.PREDICTIONS)
-    block = held_out.measure(predictions) | {"not_left_out": without, "neither": doubted}
+    block = held_out.measure(predictions) | {"not_left_out": without}
     release.write_json(folder / release.METRICS, {held_out.BLOCK: block})
     held_out.draw(predictions, folder / release.FIGURES)
     return block

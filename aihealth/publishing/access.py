@@ -14,25 +14,28 @@ from aihealth.hub import LIBRARY, hub_errors
 SILENCE = 30
 
 
-def connect(token_file: str | Path | None = None) -> HfApi:
+def connect(token_file: str | Path | None = None, *, look: bool = False) -> HfApi:
     """An API with a token that the Hub accepts and that may write; asked before anything else.
 
     Args:
         token_file: a file that holds the token; without it HF_TOKEN, then `hf auth login`.
+        look: nothing will be sent: take whatever token there is, unchecked.
 
     Raises:
         UserError: no token, a wrong one, or one that may only read.
     """
     token = read_token_file(token_file) if token_file is not None else get_token()
+    _limit_silence()
+    api = HfApi(token=token, **LIBRARY)
+    if look:
+        return api
     if not token:
         raise UserError(
             "there is no Hub token: run `hf auth login`, set HF_TOKEN, or give --token-file"
         )
-    _limit_silence()
-    api = HfApi(token=token, **LIBRARY)
     try:
         with hub_errors("the token check", repo_type="request for"):
-            role = _role(api.whoami())
+            granted = (api.whoami().get("auth") or {}).get("accessToken") or {}
     except UserError as error:
         cause = error.__context__
         if isinstance(cause, HfHubHTTPError) and cause.response.status_code == 401:
@@ -41,7 +44,7 @@ def connect(token_file: str | Path | None = None) -> HfApi:
                 "Access Tokens, then run `hf auth login` again"
             ) from None
         raise
-    if role == "read":
+    if granted.get("role") == "read":
         raise UserError(
             "the token may only read: make one with the role write under Settings, Access Tokens"
         )
@@ -86,13 +89,6 @@ def check_rights(api: HfApi, repo_id: str, repo_type: str, exists: bool) -> None
         )
 
 
-def connect_to_look(token_file: str | Path | None = None) -> HfApi:
-    """An API for `--dry-run`, which sends nothing: whatever token there is, unchecked."""
-    _limit_silence()
-    token = read_token_file(token_file) if token_file is not None else None
-    return HfApi(token=token, **LIBRARY)
-
-
 def read_token_file(path: str | Path) -> str:
     """The token in a file.
 
@@ -107,10 +103,6 @@ def read_token_file(path: str | Path) -> str:
     if len(words) != 1 or not words[0].isascii():
         raise UserError(f"--token-file {path} must hold the token and nothing else")
     return words[0]
-
-
-def _role(whoami: dict) -> str:
-    return ((whoami.get("auth") or {}).get("accessToken") or {}).get("role") or "write"
 
 
 def _limit_silence() -> None:

@@ -9,7 +9,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from aihealth import release
 from aihealth.data import provenance as lineage
 from aihealth.errors import UserError
+from aihealth.evaluation.audit import CLASSES_FROM
 from aihealth.publishing import card_tables, card_training, faults, project
+from aihealth.publishing.card_tables import dig
 from aihealth.publishing.changelog import Entry
 from aihealth.publishing.staging import TEMPLATES
 from aihealth.training.starting_point import overlap_text
@@ -94,13 +96,7 @@ def _card_data(
 def _eval_results(
     block: dict[str, Any] | None, dataset: str, name: str | None = None
 ) -> list[EvalResult]:
-    """What goes into `model-index`: an evaluation's figures, each with n and interval.
-
-    Args:
-        block: of `metrics.json`.
-        dataset: repo id, or "imagefolder".
-        name: of the data, where the block's own will not do.
-    """
+    """What goes into `model-index`: an evaluation's figures, each with n and interval."""
     if not block:
         return []
     figures = [("accuracy", "Accuracy", ("accuracy",))]
@@ -109,7 +105,7 @@ def _eval_results(
     figures += [("ece", "Expected calibration error", ("ece",))]
     results = []
     for kind, metric, keys in figures:
-        value, bounds = _dig(block, keys), _dig(block.get("intervals", {}), keys)
+        value, bounds = dig(block, keys), dig(block.get("intervals", {}), keys)
         if value is None:
             continue
         n = block["per_class"][keys[1]]["n"] if kind == "recall" else block["n"]
@@ -141,9 +137,8 @@ def _context(
     """Everything that the template names."""
     published = history[0] if history else None
     urls = project.urls()
-    shown, hidden = card_tables.left_out_tables(metrics, config.classes)
-    hidden += card_tables.calibration_table(metrics.get("calibration") or {})
-    hidden += card_tables.audit_tables(release.read_facts(folder / release.AUDIT))
+    left_out = card_tables.left_out_sources(metrics)
+    whole = card_tables.left_out_block(metrics)
     settings = provenance["settings"]
     return {
         "title": repo_id.rpartition("/")[2] if repo_id != PLACEHOLDER else "AIHealth",
@@ -167,9 +162,14 @@ def _context(
         "accuracy": card_tables.accuracy_text(metrics),
         "framed": provenance.get("framed", False),
         "flip_averaging": provenance.get("flip_averaging", False),  # until November 2026
-        "block": card_tables.test_tables(metrics["test"]) if metrics.get("test") else None,
-        "shown": shown,
-        "hidden": hidden,
+        "block": metrics.get("test"),
+        "figure": card_tables.with_interval,
+        "overall": card_tables.overall_text,
+        "left_out": left_out | ({"all": whole} if left_out and whole else {}),
+        "left_out_block": whole,
+        "calibration": metrics.get("calibration") or {},
+        "audit": release.read_facts(folder / release.AUDIT),
+        "audit_names": CLASSES_FROM,
         "figures": [
             (name, caption)
             for name, caption in FIGURE_CAPTIONS.items()
@@ -185,7 +185,6 @@ def _context(
         "command": lineage.without_folders(provenance.get("command") or ""),
         "seen": overlap_text(provenance.get("test_images_seen_before")),
         "leaked": provenance.get("test_images_in_training_groups"),
-        "left_out": bool(shown),
         "abstain_below": config.abstain_below,
         "abstain_rule": config.abstain_rule,
         "has_ood": config.ood_threshold is not None,
@@ -207,12 +206,6 @@ def _has_static_page() -> bool:
 def _hub_datasets(provenance: dict[str, Any]) -> list[str]:
     """Repo ids among the data that it was trained on."""
     return [row["repo_id"] for row in provenance.get("data", []) if row.get("repo_id")]
-
-
-def _dig(data: dict, keys: Sequence[str]) -> Any:
-    for key in keys:
-        data = (data or {}).get(key)
-    return data
 
 
 def _thousands(count: int | None) -> str | None:

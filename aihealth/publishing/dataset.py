@@ -7,6 +7,7 @@ here every image's bytes go into the file, a batch at a time, so that memory sta
 import dataclasses
 import difflib
 import hashlib
+import io
 import json
 import tempfile
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData, constants
 
 from aihealth.data.manifest import MANIFEST, REPORT, Row, classes_of, read_manifest
+from aihealth.data.opening import SPLITS
 from aihealth.errors import UserError
 from aihealth.hub import hub_errors
 from aihealth.publishing import faults, staging
@@ -24,9 +26,9 @@ from aihealth.publishing.staging import TEMPLATES
 from aihealth.publishing.target import Destination, Target
 from aihealth.release import read_json
 
-SPLITS = ("train", "validation", "test")
 SHARD_BYTES = 450_000_000  # the Hub advises files below 500 MB
 BATCH = 100  # images a row group, so that readers can take a part
+COLUMNS = dict.fromkeys(("source", "group", "file", "sha256"), "string") | {"size": "int64"}
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 
 
@@ -214,10 +216,7 @@ def _dataset_info(
     names = {str(index): label for index, label in enumerate(labels)}
     features = [{"name": "image", "dtype": "image"}]
     features.append({"name": "label", "dtype": {"class_label": {"names": names}}})
-    features += [
-        {"name": name, "dtype": "int64" if name == "size" else "string"}
-        for name in ("source", "group", "file", "sha256", "size")
-    ]
+    features += [{"name": name, "dtype": kind} for name, kind in COLUMNS.items()]
     splits = [
         {"name": name, "num_bytes": sum(row.size for row in part), "num_examples": len(part)}
         for name, part in parts.items()
@@ -237,20 +236,26 @@ def _write(data: Path, rows: Sequence[Row], labels: Sequence[str], path: Path) -
         {
             "image": datasets.Image(),
             "label": datasets.ClassLabel(names=list(labels)),
-            "source": datasets.Value("string"),
-            "group": datasets.Value("string"),
-            "file": datasets.Value("string"),
-            "sha256": datasets.Value("string"),
-            "size": datasets.Value("int64"),
+            **{name: datasets.Value(kind) for name, kind in COLUMNS.items()},
         }
     ).arrow_schema
-    # Images are compressed already. Chunks cut by content let Xet send only what changed.
-    with pyarrow.parquet.ParquetWriter(
-        path, schema, compression="none", use_content_defined_chunking=True
-    ) as writer:
+    # Images are compressed already. Chunks cut by content let Xet send only what changed. Arrow
+    # writes to memory: where a disk is full, its writer would abort the process.
+    group = io.BytesIO()
+    with (
+        path.open("wb") as file,
+        pyarrow.parquet.ParquetWriter(
+            group, schema, compression="none", use_content_defined_chunking=True
+        ) as writer,
+    ):
         for start in range(0, len(rows), BATCH):
             batch = [_record(data, row, labels) for row in rows[start : start + BATCH]]
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+            file.write(group.getbuffer())
+            group.seek(0)
+            group.truncate()
+        writer.close()
+        file.write(group.getbuffer())
 
 
 def _record(data: Path, row: Row, labels: Sequence[str]) -> dict[str, Any]:
@@ -265,11 +270,7 @@ def _record(data: Path, row: Row, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "image": {"bytes": content, "path": Path(row.file).name},
         "label": labels.index(row.label),
-        "source": row.source,
-        "group": row.group,
-        "file": row.file,
-        "sha256": row.sha256,
-        "size": row.size,
+        **{name: getattr(row, name) for name in COLUMNS},
     }
 
 

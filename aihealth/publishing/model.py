@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aihealth import hub, release
 from aihealth.errors import UserError
@@ -74,7 +75,11 @@ def publish_model(to: Destination, folder: str, options: Options) -> None:
     source = release.local_folder(Path(folder))
     config = release.ReleaseConfig.load(source)
     files = staging.collect(source, (*RELEASE_FILES, *ADDED_FILES), "a release")
-    files = {name: path for name, path in files.items() if not _is_added(name)}
+    files = {
+        name: path
+        for name, path in files.items()
+        if name not in ADDED_FILES and not name.startswith("aihealth/")
+    }
     if options.audit:
         given = Path(options.audit)
         files[release.AUDIT] = given / release.AUDIT if given.is_dir() else given
@@ -141,7 +146,7 @@ def tag_model(to: Destination, tag: str) -> None:
     history = [dataclasses.replace(history[0], version=version), *history[1:]]
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary) / "repo"
-        folder, _ = hub.resolve(to.repo_id, revision=target.remote.commit, token=target.api.token)
+        folder = target.download()
         for name in target.remote.hashes:
             if name not in HUB_OWN:
                 staging.copy(folder / name, staged / name)
@@ -211,10 +216,6 @@ def fingerprint(files: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def _is_added(name: str) -> bool:
-    return name in ADDED_FILES or name.startswith("aihealth/")
-
-
 def _open(to: Destination, options: Options) -> tuple[Target, str | None]:
     """The repo as it is, and the version that the tag names."""
     version = check_tag(options.tag) if options.tag else None
@@ -235,36 +236,23 @@ def _has_version(target: Target) -> bool:
 def _published_history(target: Target) -> list[Entry]:
     if target.remote is None or release.CHANGELOG not in target.remote.hashes:
         return []
-    folder, _ = hub.resolve(
-        target.to.repo_id,
-        revision=target.remote.commit,
-        token=target.api.token,
-        allow_patterns=[release.CHANGELOG],
-    )
-    return read_changelog(folder / release.CHANGELOG)
+    return read_changelog(target.download(release.CHANGELOG) / release.CHANGELOG)
 
 
-def _check_for_regression(folder: Path, target: Target, options: Options) -> tuple[str, str | None]:
-    """Compare with the version on the Hub.
-
-    Returns:
-        The comparison as Markdown, "" for a first publication; and why it is published although
-        it is worse, None where it is not.
+def _check_for_regression(
+    folder: Path, target: Target, options: Options
+) -> tuple[str, str | None, str]:
+    """Compare with the version on the Hub: Markdown, why it may be worse, and a headline.
 
     Raises:
-        UserError: the new version is worse, or it cannot be told and no reason was given.
+        UserError: the new version is worse, or it cannot be told, and no reason was given.
     """
     if not _has_version(target):
         return "", None, ""
     allowed = options.allow_regression
     try:
         data = options.regression_data or _training_data(folder)
-        old, _ = hub.resolve(
-            target.to.repo_id,
-            revision=target.remote.commit,
-            token=target.api.token,
-            allow_patterns=[*release.SERVING_FILES, release.PROVENANCE, release.SEEN],
-        )
+        old = target.download(*release.SERVING_FILES, release.PROVENANCE, release.SEEN)
         print(f"comparing with the version on the Hub on {data} ...", flush=True)
         found = regression.compare(old, folder, data)
     except UserError as error:
@@ -287,11 +275,7 @@ def _check_for_regression(folder: Path, target: Target, options: Options) -> tup
 
 
 def _check_audit(files: dict[str, Path]) -> None:
-    """Refuse an audit of another model.
-
-    Raises:
-        UserError: it is, or it does not say of which model it is.
-    """
+    """Refuse an audit of another model, or one that does not say of which it is."""
     path = files.get(release.AUDIT)
     if path is None or release.LITERT not in files:
         return
@@ -306,20 +290,10 @@ def _check_audit(files: dict[str, Path]) -> None:
 
 
 def _check_input_size(new: int, target: Target, said: int | None) -> None:
-    """Code that loads `hf://` takes what is on `main`, at the size of the version it was made for.
-
-    Raises:
-        UserError: the version on the Hub takes images of another size, and nobody said so.
-    """
+    """Code that loads `hf://` takes what is on `main`, at the size that it was made for."""
     if not _has_version(target) or said == new:
         return
-    folder, _ = hub.resolve(
-        target.to.repo_id,
-        revision=target.remote.commit,
-        token=target.api.token,
-        allow_patterns=[release.CONFIG],
-    )
-    old = release.ReleaseConfig.load(folder).input_size
+    old = release.ReleaseConfig.load(target.download(release.CONFIG)).input_size
     if old != new:
         raise UserError(
             f"this version takes images of {new} pixels, the one on the Hub of {old}: code that "
@@ -329,18 +303,17 @@ def _check_input_size(new: int, target: Target, said: int | None) -> None:
 
 
 def _training_data(folder: Path) -> str:
-    """The data that a release was trained on, whose test split it has not seen.
-
-    Raises:
-        UserError: it was several, or a folder that this machine does not have.
-    """
-    rows = release.read_facts(folder / release.PROVENANCE).get("data") or []
+    """The one dataset repo that a release was trained on, whose test split it has not seen."""
+    rows = _data_of(folder)
     if len(rows) == 1 and rows[0].get("repo_id"):
         return rows[0]["repo_id"]
     raise UserError(REGRESSION_DATA)
 
 
 def _fingerprints(folder: Path) -> list[str | None]:
-    """Of the data that a release was trained on; [] where it does not say."""
-    rows = release.read_facts(folder / release.PROVENANCE).get("data") or []
-    return [row.get("fingerprint") for row in rows]
+    return [row.get("fingerprint") for row in _data_of(folder)]
+
+
+def _data_of(folder: Path) -> list[dict[str, Any]]:
+    """What a release was trained on; [] where it does not say."""
+    return release.read_facts(folder / release.PROVENANCE).get("data") or []

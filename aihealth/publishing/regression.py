@@ -12,7 +12,9 @@ from aihealth.data.seen import Seen
 from aihealth.errors import UserError
 from aihealth.evaluation import metrics
 from aihealth.images import prepare
-from aihealth.publishing.card_tables import with_interval
+from aihealth.publishing.card_tables import dig, with_interval
+
+SEEN = "{} more were left out: one of the versions was trained on them."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +67,6 @@ class Comparison:
         old, new = (text.partition(" ")[0] for text in (first.old, first.new))
         return f"{first.name} {old} -> {new} on {self.n} images of {self.dataset}"
 
-    def _left_out(self) -> list[str]:
-        if not self.seen:
-            return []
-        return [f"{self.seen} more were left out: one of the versions was trained on them."]
-
     def verdict(self, allowed: str | None = None) -> str:
         """One sentence on whether the new version may be published."""
         if not self.worse:
@@ -82,7 +79,7 @@ class Comparison:
         lines = [
             f"Both versions on the same {self.n} images in {self.groups} groups of "
             f"`{self.dataset}`; 95% intervals, bootstrap over groups.",
-            *self._left_out(),
+            *([SEEN.format(self.seen)] if self.seen else []),
             "",
             "| figure | on the Hub | this version | difference |",
             "|---|---|---|---|",
@@ -198,11 +195,5 @@ def _row(
     bounds = paired["interval"]
     # A single group cannot be resampled: its difference alone decides nothing.
     worse = bounds is not None and (bounds[0] > 0 if figure == "ece" else bounds[1] < 0)
-    texts = [with_interval(_get(b, keys), _get(b["intervals"], keys)) for b in blocks]
+    texts = [with_interval(dig(b, keys), dig(b["intervals"], keys)) for b in blocks]
     return Row(name, *texts, with_interval(paired["difference"], bounds), worse)
-
-
-def _get(block: dict[str, Any], keys: tuple[str, ...]) -> Any:
-    for key in keys:
-        block = (block or {}).get(key)
-    return block

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import importlib
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from huggingface_hub import SpaceCard
 from aihealth import release
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
-from aihealth.files import check_output
+from aihealth.files import check_output, whole_folder
 from aihealth.publishing import packages, staging
 from aihealth.publishing.space import open_with_model
 from aihealth.publishing.target import Destination
@@ -61,16 +60,8 @@ def write_page(model: str, out: str, *, revision: str | None = None) -> Path:
         raise UserError(f"--out {out} exists and is no page of this project; name another folder")
     place = check_output(out, built=True, ours=True)
     classifier = Classifier.from_pretrained(model, revision=revision)
-    part = place.with_name(f"{place.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
+    with whole_folder(place) as part:
         stage_page(part, classifier)
-        shutil.rmtree(place, ignore_errors=True)
-        part.rename(place)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return place
 
 

@@ -18,7 +18,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError
 
 from aihealth.errors import UserError
-from aihealth.hub import check_repo_id, hub_errors
+from aihealth.hub import check_repo_id, hub_errors, resolve
 from aihealth.publishing import access
 from aihealth.publishing.repo import Plan, Remote, plan, read_remote
 
@@ -75,8 +75,7 @@ class Target:
             UserError: no token, no right to write, or a repo that is not as asked for.
         """
         check_repo_id(to.repo_id)
-        connect = access.connect_to_look if to.dry_run else access.connect
-        api = connect(to.token_file)
+        api = access.connect(to.token_file, look=to.dry_run)
         try:
             remote = read_remote(api, to.repo_id, repo_type)
         except UserError as error:
@@ -96,6 +95,17 @@ class Target:
                     raise
                 print(f"note: {error}")
         return cls(to, repo_type, api, remote)
+
+    def download(self, *names: str) -> Path:
+        """A folder with the repo as it was looked at, or with these files of it alone."""
+        folder, _ = resolve(
+            self.to.repo_id,
+            repo_type=self.repo_type,
+            revision=self.remote.commit,
+            token=self.api.token,
+            allow_patterns=list(names) or None,
+        )
+        return folder
 
     def differs(self, folder: Path) -> bool:
         """Whether a staged folder is another than what the repo holds."""
@@ -203,15 +213,7 @@ class Target:
     def _commit(
         self, folder: Path, changes: Plan, message: str, description: str, **where: Any
     ) -> CommitInfo | None:
-        """One commit with all changes; None where it arrived but its answer did not.
-
-        Args:
-            folder: what the changes were planned for.
-            changes: the plan.
-            message: of the commit.
-            description: of the commit.
-            where: `create_pr` or `revision`, as `HfApi.create_commit` takes them.
-        """
+        """One commit with all changes; None where it arrived but its answer did not."""
         name, kind = self.to.repo_id, self.repo_type
         additions = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)

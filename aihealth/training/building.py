@@ -145,10 +145,7 @@ def measure_all(folder: Path, run: Run, splits: dict[str, Images]) -> dict[str, 
         what = run.settings.leave_out
         blocks[f"left_out_{what}"] = measure(folder, splits["left_out"], f"{what}, left out")
     if run.held_out is not None:
-        beside = Path(run.settings.held_out_predictions).with_name(release.METRICS)
-        told = release.read_json(beside).get(held_out.BLOCK) or {} if beside.is_file() else {}
-        neither = told.get("neither") or {}
-        blocks[held_out.BLOCK] = held_out.measure(run.held_out) | {"neither": neither}
+        blocks[held_out.BLOCK] = held_out.measure(run.held_out)
         held_out.draw(run.held_out, folder / release.FIGURES)
     return blocks
 

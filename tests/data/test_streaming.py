@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections import Counter
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -20,9 +17,9 @@ from aihealth.data import streaming
 from aihealth.errors import UserError
 from aihealth.training import batches
 from aihealth.training.distribution import Cluster
+from tests.helpers.programs import ROOT, inside, kill_at_checkpoint, run
 from tests.helpers.shards import write_shards
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--arch", "baseline", "--size", "32", "--augment", "none", "--batch-size", "8")
 
 
@@ -202,38 +199,19 @@ def test_columns_that_are_missing_are_named(tmp_path):
 # === The whole program ===
 
 
-def run(*words, **options):
-    return subprocess.run(
-        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, **options
-    )
-
-
 @pytest.mark.slow
-def test_a_streamed_run_from_the_hub_is_killed_goes_on_and_is_released(hub, tmp_path):
-    from data_prep.__main__ import main as data_prep
-    from data_prep.demo import make_demo
-
-    make_demo(tmp_path / "drawn", 40, 0)
-    data_prep(["prepare", str(tmp_path / "drawn"), "--out", str(tmp_path / "ready")])
-    env = hub.env(hub.token)
-    pushed = run("push_to_hub.py", "dataset", "--data", tmp_path / "ready", "--repo-id",
-                 "org/streamed", env=env)  # fmt: skip
+def test_a_streamed_run_from_the_hub_is_killed_goes_on_and_is_released(hub, drawings, tmp_path):
+    words = ("dataset", "--data", drawings, "--repo-id", "org/streamed")
+    pushed = inside("push_to_hub.py", *words, token=hub.token)
     assert pushed.returncode == 0, pushed.stderr
+    env = hub.env(hub.token)
     out = tmp_path / "run"
     words = ("train.py", "--data", "org/streamed", "--stream", "--out", out, *SMALL,
              "--epochs", "2", "--steps", "60", "--save-every", "5", "--buffer", "20",
              "--hold", "30")  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=ROOT, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, env=env) as process:
+        kill_at_checkpoint(out, [process])
     state = out / "checkpoint" / "state.json"
-    deadline = time.monotonic() + 300
-    while not state.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
     assert len(json.loads(state.read_text())["streams"]) == 1
     resumed = run(*words, "--resume", env=env)
     assert resumed.returncode == 0, resumed.stderr

@@ -9,29 +9,19 @@ from PIL import Image
 
 import push_to_hub
 from aihealth import __main__ as cli
-from aihealth.errors import UserError
 from aihealth.evaluation import evaluate
+from tests.helpers.programs import sentence
 from tests.helpers.releases import (
     BRIGHTNESS,
     grey_image,
     make_dataset,
-    make_release,
     make_release_of_a_hospital,
 )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A release that looks at brightness: Covid dark, Normal medium, Pneumonia bright."""
-    return str(make_release(tmp_path_factory.mktemp("cli") / "release"))
-
-
-def fails(capsys, *args):
-    """Run in this process; the sentence and the exit status."""
-    with pytest.raises(UserError) as error:
-        cli.main([str(arg) for arg in args])
-    assert "\n" not in str(error.value)
-    return str(error.value)
+def fails(*args):
+    """Run in this process; the sentence."""
+    return sentence(cli.main, [str(arg) for arg in args])
 
 
 @pytest.fixture(scope="module")
@@ -184,25 +174,25 @@ def test_data_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
     folder, out = tmp_path / "data", tmp_path / "out"
     folder.mkdir()
     make(folder)
-    assert words in fails(capsys, "evaluate", "--model", model, "--data", folder, "--out", out)
+    assert words in fails("evaluate", "--model", model, "--data", folder, "--out", out)
     assert not out.exists()
 
 
 def test_when_nothing_can_be_read_it_says_why(model, tmp_path, capsys):
     (tmp_path / "data" / "Normal").mkdir(parents=True)
     (tmp_path / "data" / "Normal" / "a.png").write_bytes(b"text")
-    sentence = fails(
-        capsys, "evaluate", "--model", model, "--data", tmp_path / "data", "--out", tmp_path / "out"
+    said = fails(
+        "evaluate", "--model", model, "--data", tmp_path / "data", "--out", tmp_path / "out"
     )
-    assert "none of the 1 images can be read" in sentence
+    assert "none of the 1 images can be read" in said
 
 
 def test_a_missing_split_names_those_there_are(model, dataset, tmp_path, capsys):
     args = ("evaluate", "--model", model, "--data", dataset, "--out", tmp_path, "--split", "nope")
-    assert "test, train, validation" in fails(capsys, *args)
+    assert "test, train, validation" in fails(*args)
 
 
 def test_a_file_in_place_of_the_output_is_refused_before_the_work(dataset, tmp_path, capsys):
     (tmp_path / "out").write_text("")
     args = ("evaluate", "--model", "never/read", "--data", dataset, "--out", tmp_path / "out")
-    assert "name a folder" in fails(capsys, *args)
+    assert "name a folder" in fails(*args)

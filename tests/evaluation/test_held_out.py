@@ -122,11 +122,23 @@ def test_answers_know_the_recipes_that_they_come_from(tmp_path):
     assert held_out.measure(read)["recipe"] == "long; short"
 
 
-def test_files_from_before_recipes_were_kept_are_read(tmp_path):
+def test_what_no_class_is_right_for_stays_with_the_answers_of_its_source(tmp_path):
+    told = {"n": 3, "called": {"Covid": 1.0}, "answered": {"Covid": 0.3333}}
+    parts = [predictions(2.0, sources=(source,)) for source in ("harbour", "valley")]
+    parts[0] = dataclasses.replace(parts[0], neither={"harbour": told})
+    joined = held_out.with_rules(held_out.Predictions.join(parts), {})
+    joined.save(tmp_path / held_out.PREDICTIONS)
+    read = held_out.Predictions.load(tmp_path / held_out.PREDICTIONS)
+    assert held_out.measure(read)["neither"] == {"harbour": told}
+    assert read.subset(read.sources == "valley").neither == {}
+
+
+def test_files_from_before_recipes_and_neither_were_kept_are_read(tmp_path):
     fields = dataclasses.asdict(predictions(2.0))
     fields = {name: fields[name] for name in (*held_out.ROWS, "classes")}
     np.savez(tmp_path / "old.npz", **fields)
-    assert held_out.Predictions.load(tmp_path / "old.npz").recipe == ""
+    read = held_out.Predictions.load(tmp_path / "old.npz")
+    assert read.recipe == "" and read.neither == {}
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])

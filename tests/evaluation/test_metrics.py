@@ -262,7 +262,7 @@ def test_what_is_left_out_has_a_line_for_each_source(tmp_path, monkeypatch):
     ],
 )
 def test_training_curves_take_what_the_history_has(tmp_path, history):
-    path = figures.save(figures.training_figure(history, "drawn"), tmp_path / "curves.png")
+    path = figures.save(figures.training_figure(history), tmp_path / "curves.png")
     assert 1_000 < path.stat().st_size < 60_000
 
 

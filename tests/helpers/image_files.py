@@ -9,10 +9,7 @@ import numpy as np
 import pydicom
 import pydicom.data
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import (
-    ExplicitVRLittleEndian,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 RAMP = np.tile(np.arange(0, 192, 3, dtype=np.uint8), (48, 1))  # 48 x 64, dark left, bright right
 GRAIN = np.random.default_rng(0).integers(0, 256, (48, 64)).astype(np.uint8)
@@ -52,6 +49,14 @@ def make_dicom(pixels, syntax=ExplicitVRLittleEndian, **tags):
     return file.getvalue()
 
 
+def element(group, number, vr, value):
+    """A DICOM element in explicit VR, little endian (PS3.5 7.1.2), of any bytes."""
+    value += b" " * (len(value) % 2)
+    long = vr in (b"OB", b"OW", b"UN")
+    length = b"\0\0" + struct.pack("<I", len(value)) if long else struct.pack("<H", len(value))
+    return struct.pack("<HH", group, number) + vr + length + value
+
+
 def brightens_to_the_right(pixels):
     return float(pixels[:, -8:].mean()) > float(pixels[:, :8].mean())
 
@@ -59,13 +64,13 @@ def brightens_to_the_right(pixels):
 def png_file(header, rows):
     """A PNG of width, height, bits and kind of colour, and filtered rows; by hand, of any kind."""
 
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+    size = png_chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(rows, 1))
+    return b"\x89PNG\r\n\x1a\n" + size + pixels + png_chunk(b"IEND")
 
-    size = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress(rows))
-    return b"\x89PNG\r\n\x1a\n" + size + pixels + chunk(b"IEND", b"")
+
+def png_chunk(kind, data=b""):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def deep_png(values, kind):

@@ -4,7 +4,6 @@ Nothing is downloaded: packages are links to those of the interpreter that runs 
 """
 
 import shutil
-import subprocess
 import sys
 import sysconfig
 from importlib import metadata
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.programs import ROOT, works
+
 PACKAGES = Path(sysconfig.get_path("purelib"))
 
 
@@ -26,17 +26,15 @@ def build_wheel(folder):
         shutil.copy(ROOT / name, source)
     recent = int(metadata.version("setuptools").partition(".")[0]) >= 77
     options = ["--no-build-isolation", "--no-index"] if recent else []
-    words = ["pip", "wheel", "--quiet", "--no-deps", *options, "--wheel-dir", folder, source]
-    subprocess.run([sys.executable, "-m", *map(str, words)], check=True)
+    works("-m", "pip", "wheel", "-q", "--no-deps", *options, "--wheel-dir", folder, source)
     return next(folder.glob("aihealth-*.whl"))
 
 
 def install(wheel, folder, extra=None):
     """Make an environment; gives its interpreter, or None where the extra is not at hand here."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    works("-m", "venv", "--without-pip", folder)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    words = ["pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run([sys.executable, "-m", *map(str, words)], check=True)
+    works("-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel)
     site = next(folder.rglob("site-packages"))
     own = metadata.Distribution.at(next(site.glob("aihealth-*.dist-info")))
     try:

@@ -1,26 +1,25 @@
 """Parquet files of drawn films, as a dataset repo holds them."""
 
-import io
-
 import datasets
 import numpy as np
 from PIL import Image
 
 from data_prep.radiographs import draw_radiograph
+from tests.helpers.image_files import encode
 
 CLASSES = ("Covid", "Normal", "Pneumonia")
 
 
-def write_shards(folder, images, shards=6, split="train"):
-    """Different drawn films as Parquet, hard to compress, sorted by class, ten to a row group."""
+def write_shards(folder, images, shards=6, split="train", *, size=128, rows_a_group=10):
+    """Different drawn films as Parquet, hard to compress, sorted by class."""
     rng = np.random.default_rng(len(split))
     rows = []
     for number in range(images):
         label = number * len(CLASSES) // images
-        film = draw_radiograph(rng, CLASSES[label], size=128)
+        film = draw_radiograph(rng, CLASSES[label], size=size)
         film = np.clip(film + rng.normal(0, 6, film.shape), 0, 255).astype(np.uint8)
         rows.append({
-            "image": {"bytes": png(film), "path": None},
+            "image": {"bytes": encode(Image.fromarray(film)), "path": None},
             "label": label,
             "source": "north" if number % 3 else "south",
             "group": f"{split}-{number}",
@@ -37,10 +36,4 @@ def write_shards(folder, images, shards=6, split="train"):
     for index in range(shards):
         name = f"{split}-{index:05d}-of-{shards:05d}.parquet"
         shard = found.shard(shards, index, contiguous=True)
-        shard.to_parquet(folder / name, batch_size=10)
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+        shard.to_parquet(folder / name, batch_size=rows_a_group)

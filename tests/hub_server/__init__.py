@@ -27,15 +27,6 @@ from .routing import User, application
 from .store import Commit, Store
 from .wire import Call, Fault, Wire
 
-SWITCHES = {
-    "page_size": 1000,  # entries of a tree or a list per page
-    "multipart": None,  # bytes from which LFS uploads come in parts of this size
-    "paid_spaces": False,  # 402 for Spaces that run code
-    "space_stages": ("BUILDING", "RUNNING"),  # what a Space goes through, one per look
-    "space_log": (),  # lines of the log of every Space
-    "xet": True,  # False: a Hub without Xet storage
-}
-
 
 def bind(port: int = 0) -> socket.socket:
     """Reserve a port of 127.0.0.1 without answering on it yet."""
@@ -50,7 +41,9 @@ def address(sock: socket.socket) -> str:
 
 
 class Hub:
-    """The server, its switches, its faults and its log. See SWITCHES for the switches.
+    """The server, its faults and its log.
+
+    `paid_spaces`: whether Spaces that run code need a payment (402).
 
     `tester` may write everywhere, with `token`; `read_token` is his too, but only reads;
     `stranger_token` belongs to someone who owns only the namespace `stranger`.
@@ -81,6 +74,9 @@ class Hub:
             log_level="critical",
             proxy_headers=False,
             server_header=False,
+            # uvicorn's is a second old or more. The client takes lines of a Space's log that are
+            # younger for new ones, and leaves them out.
+            date_header=False,
             timeout_graceful_shutdown=1,
         )
         self.server = uvicorn.Server(config)
@@ -122,15 +118,14 @@ class Hub:
         times: int = 1,
         after: int = 0,
         headers: dict[str, str] | None = None,
-        body: str = "",
     ) -> None:
         """Spoil the next `times` calls that fit, after leaving the first `after` alone.
 
         Args:
-            action: `status:N` (with `headers` and `body`), `close` (no answer), `close-upload`
+            action: `status:N` (with `headers`), `close` (no answer), `close-upload`
                 (break off while the request's body comes in), `close-mid` (break off halfway
-                through the response), `truncate` (half a body, properly framed), `alter` or
-                `alter:OFFSET` (flip a byte of the body), `delay:SECONDS`,
+                through the response), `truncate` (half a body, properly framed), `alter`
+                (flip a byte of the body), `delay:SECONDS`,
                 `delete:models/org/name` (the repo is gone before the call is answered), or a
                 function that runs before the call is answered.
             method: HTTP method, any by default.
@@ -138,21 +133,12 @@ class Hub:
             times: how many calls to spoil.
             after: how many calls that fit pass unharmed first.
             headers: for `status`.
-            body: for `status`, JSON with an error by default.
         """
-        self.wire.faults.append(
-            Fault(action, method, path_regex, times, after, headers or {}, body)
-        )
-
-    def switch(self, name: str, value: Any) -> None:
-        if name not in SWITCHES:
-            raise ValueError(f"no switch {name!r}, there are {', '.join(SWITCHES)}")
-        setattr(self, name, value)
+        self.wire.faults.append(Fault(action, method, path_regex, times, after, headers or {}))
 
     def reset(self) -> None:
-        """Switches back, no faults, an empty log. Repos stay."""
-        for name, value in SWITCHES.items():
-            setattr(self, name, value)
+        """No faults, an empty log, Spaces for nothing. Repos stay."""
+        self.paid_spaces = False
         self.wire.faults.clear()
         self.wire.calls.clear()
 

@@ -1,4 +1,4 @@
-"""Discussions and pull requests."""
+"""Pull requests, which are all the discussions that this Hub has."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ def comment(author: str, text: str) -> dict:
     return event("comment", author, {"edited": False, "hidden": False, "latest": {"raw": text}})
 
 
-def open_discussion(
-    repo: Repo, author: str, title: str, text: str, pull_request: bool, head: str, base: str
-) -> dict:
-    """Add a discussion; a pull request also gets its ref at `head`."""
+def open_pull_request(repo: Repo, author: str, title: str, text: str, head: str, base: str) -> dict:
+    """Add a pull request, with its ref at `head`."""
     num = len(repo.discussions) + 1
     discussion = {
         "num": num,
@@ -35,14 +33,14 @@ def open_discussion(
         "author": {"name": author},
         "createdAt": now(),
         "status": "open",
-        "isPullRequest": pull_request,
+        "isPullRequest": True,
         "repo": {"name": repo.id, "type": repo.type[:-1]},
         "events": [comment(author, text)],
+        "changes": {"base": f"refs/heads/{base}"},
+        "filesWithConflicts": [],
+        "fork_point": head,
     }
-    if pull_request:
-        discussion |= {"changes": {"base": f"refs/heads/{base}"}, "filesWithConflicts": []}
-        discussion["fork_point"] = head
-        repo.pull_requests[str(num)] = head
+    repo.pull_requests[str(num)] = head
     repo.discussions.append(discussion)
     return discussion
 
@@ -66,27 +64,15 @@ def find(repo: Repo, n: str) -> dict:
 @route("GET", "/api/{t}/{R}/discussions")
 def listing(hub, request: Request, type: str, id: str) -> dict:
     repo = find_repo(hub, request, type, id)
-    wanted, status, author = (request.query_params.get(key) for key in ("type", "status", "author"))
+    status, author = (request.query_params.get(key) for key in ("status", "author"))
     found = [
         discussion
         for discussion in repo.discussions
-        if (wanted in (None, "all") or discussion["isPullRequest"] == (wanted == "pull_request"))
-        and author in (None, discussion["author"]["name"])
+        if author in (None, discussion["author"]["name"])
         and (status in (None, "all") or (discussion["status"] == "open") == (status == "open"))
     ]
     start = min(len(found), 50 * int(request.query_params.get("p", 0)))
     return {"count": len(found), "start": start, "discussions": found[start : start + 50]}
-
-
-@route("POST", "/api/{t}/{R}/discussions")
-async def create(hub, request: Request, type: str, id: str) -> dict:
-    repo = find_repo(hub, request, type, id, "propose")
-    data, user = await payload(request), user_of(hub, request)
-    pull_request = bool(data.get("pullRequest"))
-    head, text = repo.resolve("main"), data.get("description") or ""
-    discussion = open_discussion(repo, user.name, data["title"], text, pull_request, head, "main")
-    hub.store.save(repo)
-    return {**discussion, "url": url(hub, repo, discussion), "pullRequest": pull_request}
 
 
 @route("GET", "/api/{t}/{R}/discussions/{n}")
@@ -133,7 +119,7 @@ def merge(hub, request: Request, type: str, id: str, n: str) -> dict:
     """Replay what the pull request changed since its fork point onto its base branch."""
     repo = find_repo(hub, request, type, id, "write")
     discussion, user = find(repo, n), user_of(hub, request)
-    if not discussion["isPullRequest"] or discussion["status"] != "open":
+    if discussion["status"] != "open":
         raise HubError(400, "This is not an open pull request")
     base = discussion["changes"]["base"].removeprefix("refs/heads/")
     before = hub.store.commit(discussion["fork_point"]).files

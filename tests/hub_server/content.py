@@ -65,23 +65,15 @@ async def lfs_batch(hub, request: Request, type: str, id: str) -> JSONResponse:
 
 
 def lfs_actions(hub, item: dict, upload: bool) -> dict:
-    oid, size = item["oid"], item["size"]
+    oid = item["oid"]
     present = hub.store.object_path(oid).is_file()
     href = f"{hub.cdn}/lfs/{oid}"
     if upload == present:
         return {**item, **({} if upload else {"error": {"code": 404, "message": "not found"}})}
     if not upload:
         return {**item, "actions": {"download": {"href": href}}}
-    action: dict = {"href": href}
-    if hub.multipart and size > hub.multipart:
-        parts = range(1, -(-size // hub.multipart) + 1)
-        header = {f"{n:05}": f"{href}?part={n}" for n in parts}
-        action = {
-            "href": f"{hub.endpoint}/lfs/{oid}/complete",
-            "header": {"chunk_size": str(hub.multipart), **header},
-        }
     verify = {"href": f"{hub.endpoint}/lfs/verify"}
-    return {**item, "actions": {"upload": action, "verify": verify}}
+    return {**item, "actions": {"upload": {"href": href}, "verify": verify}}
 
 
 @route("PUT", "/lfs/{name}")
@@ -89,33 +81,17 @@ async def lfs_put(hub, request: Request, name: str) -> Response:
     """The storage behind the Hub: signed addresses on another host, no token."""
     if request.headers.get("authorization"):
         raise HubError(400, "Only one auth mechanism allowed")
-    part = request.query_params.get("part")
-    target = hub.store.root / "incoming" / (f"{name}.{part}" if part else uuid.uuid4().hex)
-    partial = target.with_suffix(f".{uuid.uuid4().hex}")
+    partial = hub.store.root / "incoming" / uuid.uuid4().hex
     digest = hashlib.sha256()
     with partial.open("wb") as file:
         async for chunk in request.stream():
             digest.update(chunk)
             file.write(chunk)
-    if part:
-        partial.replace(target)
-    elif digest.hexdigest() == name:
-        partial.replace(hub.store.object_path(name))
-    else:
+    if digest.hexdigest() != name:
         partial.unlink()
         raise HubError(400, "The content does not match its hash")
+    partial.replace(hub.store.object_path(name))
     return Response(headers={"ETag": f'"{digest.hexdigest()}"'})
-
-
-@route("POST", "/lfs/{name}/complete")
-async def lfs_complete(hub, request: Request, name: str) -> dict:
-    parts = [item["partNumber"] for item in (await payload(request))["parts"]]
-    paths = [hub.store.root / "incoming" / f"{name}.{part}" for part in sorted(parts)]
-    data = b"".join(path.read_bytes() for path in paths)
-    if hashlib.sha256(data).hexdigest() != name:
-        raise HubError(400, "The content does not match its hash")
-    hub.store.put(data)
-    return {}
 
 
 @route("POST", "/lfs/verify")
@@ -152,15 +128,12 @@ async def commit(hub, request: Request, type: str, id: str, rev: str) -> dict:
     user, title, text = user_of(hub, request), header["summary"], header.get("description") or ""
     answer = {"success": True}
     if create_pr:
-        discussion = community.open_discussion(repo, user.name, title, text, True, head, rev)
+        discussion = community.open_pull_request(repo, user.name, title, text, head, rev)
         rev = f"refs/pr/{discussion['num']}"
         answer["pullRequestUrl"] = community.url(hub, repo, discussion)
     new = hub.store.add_commit(repo, rev, files, title, text, [head], user.name)
     if rev.startswith("refs/pr/"):
         community.note_commit(repo, rev, new)
-        hub.store.save(repo)
-    elif rev == "main" and type == "spaces":
-        repo.stages = list(hub.space_stages)
         hub.store.save(repo)
     return {
         **answer,
@@ -234,7 +207,7 @@ def resolve(hub, request: Request, type: str, id: str, rev: str, path: str) -> R
         "ETag": f'"{git_blob_sha(file.sha256.encode())}"',
         "Location": f"{hub.cdn}/lfs/{file.sha256}",
     }
-    if file.xet and hub.xet:
+    if file.xet:
         headers["X-Xet-Hash"] = file.xet
         token = f"{hub.endpoint}/api/{type}/{id}/xet-read-token/{commit.sha}"
         headers["Link"] = f'<{token}>; rel="xet-auth"'

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from urllib.parse import parse_qs
 
 import yaml
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 
-from . import cards, spaces
+from . import cards
 from .routing import find_repo, flag, paged, payload, route, user_of, writer
-from .store import File, HubError, Repo, entry_not_found, revision_not_found
+from .store import File, HubError, Repo, entry_not_found
 
 LFS_SUFFIXES = (
     "7z arrow bin bz2 ckpt ftz gz h5 joblib keras mlmodel model msgpack npy npz onnx ot parquet pb"
@@ -70,7 +69,6 @@ async def create(hub, request: Request) -> JSONResponse:
     if repo:
         url = f"{hub.endpoint}/{repo.url_path}"
         return JSONResponse({"error": "You already created this repo", "url": url}, 409)
-    hardware = data.get("hardware") or "cpu-basic"
     if type == "spaces" and hub.paid_spaces and data.get("sdk") != "static":
         raise HubError(402, "A Space on this hardware needs a PRO subscription or a grant.")
     private = data.get("visibility", "public") == "private" or bool(data.get("private"))
@@ -82,21 +80,8 @@ async def create(hub, request: Request) -> JSONResponse:
     if type == "spaces":
         readme = SPACE_README.format(data["name"], data["sdk"])
         files["README.md"] = hub.store.put(readme.encode())
-        repo.hardware = {"current": None, "requested": hardware}
-        repo.secrets = {item["key"]: item for item in data.get("secrets") or []}
-        repo.variables = {item["key"]: item for item in data.get("variables") or []}
     hub.store.add_commit(repo, "main", files, "initial commit", author=user.name)
     return JSONResponse({"url": f"{hub.endpoint}/{repo.url_path}", "name": id, "id": id})
-
-
-@route("DELETE", "/api/repos/delete")
-async def delete(hub, request: Request) -> dict:
-    data = await payload(request)
-    user = writer(hub, request)
-    id = f"{data.get('organization') or user.name}/{data['name']}"
-    repo = find_repo(hub, request, (data.get("type") or "model") + "s", id, "write")
-    hub.store.delete(repo.type, repo.id)
-    return {}
 
 
 @route("PUT", "/api/{t}/{R}/settings")
@@ -114,19 +99,6 @@ async def settings(hub, request: Request, type: str, id: str) -> dict:
 def auth_check(hub, request: Request, type: str, id: str, write: str = "") -> dict:
     find_repo(hub, request, type, id, "write" if write else "read")
     return {}
-
-
-@route("GET", "/api/{t}")
-def list_repos(hub, request: Request, type: str) -> JSONResponse:
-    author, user = request.query_params.get("author"), user_of(hub, request)
-    found = [
-        repo_info(hub, repo, "main", blobs=False)
-        for repo in hub.store.repos.values()
-        if repo.type == type
-        and author in (None, repo.id.split("/")[0])
-        and (not repo.private or (user and user.owns(repo.id.split("/")[0], hub.strangers)))
-    ]
-    return paged(hub, request, found)
 
 
 def repo_info(hub, repo: Repo, rev: str, blobs: bool) -> dict:
@@ -160,7 +132,6 @@ def repo_info(hub, repo: Repo, rev: str, blobs: bool) -> dict:
         info["model-index"] = card.get("model-index")
     if repo.type == "spaces":
         info |= {"sdk": card.get("sdk", repo.sdk), "subdomain": repo.id.replace("/", "-")}
-        info["runtime"] = spaces.runtime_of(repo)
     return info
 
 
@@ -270,69 +241,12 @@ def commits(hub, request: Request, type: str, id: str, rev: str) -> JSONResponse
     return paged(hub, request, listed)
 
 
-@route("POST DELETE", "/api/{t}/{R}/branch/{rev}")
-async def branch(hub, request: Request, type: str, id: str, rev: str) -> Response:
+@route("POST", "/api/{t}/{R}/tag/{rev}")
+async def tag(hub, request: Request, type: str, id: str, rev: str) -> dict:
     repo = find_repo(hub, request, type, id, "write")
-    if request.method == "DELETE":
-        if rev == "main":
-            raise HubError(403, "Cannot delete the main branch")
-        if repo.branches.pop(rev, None) is None:
-            raise revision_not_found(rev)
-    else:
-        if rev.startswith("refs/"):
-            raise HubError(400, f"Invalid reference for a branch: {rev}")
-        if rev in repo.branches:
-            raise HubError(409, f"Reference already exists: {rev}")
-        repo.branches[rev] = repo.resolve((await payload(request)).get("startingPoint") or "main")
+    name = (await payload(request))["tag"]
+    if name in repo.tags:
+        raise HubError(409, f"Tag reference exists already: {name}")
+    repo.tags[name] = repo.resolve(rev)
     hub.store.save(repo)
-    return Response(status_code=200)
-
-
-@route("POST DELETE", "/api/{t}/{R}/tag/{rev}")
-async def tag(hub, request: Request, type: str, id: str, rev: str) -> Response:
-    repo = find_repo(hub, request, type, id, "write")
-    if request.method == "DELETE":
-        if repo.tags.pop(rev, None) is None:
-            raise revision_not_found(rev)
-    else:
-        name = (await payload(request))["tag"]
-        if name in repo.tags:
-            raise HubError(409, f"Tag reference exists already: {name}")
-        repo.tags[name] = repo.resolve(rev)
-    hub.store.save(repo)
-    return Response(status_code=200)
-
-
-@route("POST", "/api/{t}/{R}/super-squash/{rev}")
-async def squash(hub, request: Request, type: str, id: str, rev: str) -> dict:
-    repo = find_repo(hub, request, type, id, "write")
-    message = (await payload(request)).get("message") or "Squash"
-    hub.store.add_commit(repo, rev, hub.store.files(repo, rev), message)
     return {}
-
-
-# The control desk for tests in another process
-
-
-@route("POST", "/_admin/fault")
-async def admin_fault(hub, request: Request) -> dict:
-    hub.fault(**await payload(request))
-    return {}
-
-
-@route("POST", "/_admin/reset")
-def admin_reset(hub, request: Request) -> dict:
-    hub.reset()
-    return {}
-
-
-@route("POST", "/_admin/set")
-async def admin_set(hub, request: Request) -> dict:
-    for name, value in (await payload(request)).items():
-        hub.switch(name, value)
-    return {}
-
-
-@route("GET", "/_admin/requests")
-def admin_requests(hub, request: Request) -> list[dict]:
-    return [{k: v for k, v in asdict(call).items() if k != "body"} for call in hub.requests]

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from .store import HubError, Repo
 
 ROUTES: list[tuple[str, re.Pattern, Callable]] = []
+PAGE_SIZE = 1000  # entries of a tree or a list
 PLACEHOLDERS = {
     "{t}": "(?P<type>models|datasets|spaces)",
     "{P}": "(?P<prefix>datasets/|spaces/)?",
@@ -93,7 +94,7 @@ def flag(request: Request, name: str) -> bool:
 def paged(hub, request: Request, items: list) -> JSONResponse:
     """One page of a list; the address of the next one stands in the Link header."""
     query = dict(request.query_params)
-    size, start = int(query.get("limit", hub.page_size)), int(query.get("cursor", 0))
+    size, start = int(query.get("limit", PAGE_SIZE)), int(query.get("cursor", 0))
     headers = {}
     if start + size < len(items):
         path = request.scope["raw_path"].decode("latin-1")

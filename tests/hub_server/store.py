@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -85,13 +84,6 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
     pull_requests: dict[str, str] = field(default_factory=dict)
     discussions: list[dict] = field(default_factory=list)
-    secrets: dict[str, dict] = field(default_factory=dict)
-    variables: dict[str, dict] = field(default_factory=dict)
-    hardware: dict[str, str | None] = field(
-        default_factory=lambda: dict.fromkeys(("current", "requested"))
-    )
-    sleep_time: int | None = None
-    stages: list[str] = field(default_factory=lambda: ["NO_APP_FILE"])
 
     @property
     def url_path(self) -> str:
@@ -145,11 +137,6 @@ class Store:
         for path in (self.root / "repos").glob("*/*/*.json"):
             repo = Repo(**json.loads(path.read_text()))
             self.repos[repo.type, repo.id] = repo
-
-    def clear(self) -> None:
-        """Forget everything, on disk too."""
-        shutil.rmtree(self.root)
-        self.__init__(self.root)
 
     # Content
 

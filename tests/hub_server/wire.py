@@ -20,7 +20,6 @@ class Call:
     query: str
     headers: dict[str, str]  # lower-case names
     body: bytes = b""
-    received: int = 0
     status: int | None = None
 
     @property
@@ -42,7 +41,6 @@ class Fault:
     times: int = 1
     after: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    body: str = ""
 
     def hits(self, call: Call) -> bool:
         """Whether this call is one to spoil; counts the calls that fit."""
@@ -68,17 +66,13 @@ class Wire:
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         path = scope["raw_path"].decode("latin-1")
-        if path.startswith("/_admin/"):
-            return await self.app(scope, receive, send)
         headers = {k.decode().lower(): v.decode("latin-1") for k, v in scope["headers"]}
         call = Call(scope["method"], path, scope["query_string"].decode(), headers)
         self.calls.append(call)
 
         async def listen() -> dict:
             message = await receive()
-            data = message.get("body", b"")
-            call.received += len(data)
-            call.body += data[: max(0, KEPT_BODY - len(call.body))]
+            call.body += message.get("body", b"")[: max(0, KEPT_BODY - len(call.body))]
             return message
 
         async def answer(message: dict) -> None:
@@ -108,7 +102,7 @@ class Wire:
             type, _, id = argument.partition("/")
             self.on_delete(type, id)
         elif action in ("truncate", "alter", "close-mid"):
-            answer = Spoiler(action, argument, answer, transport)
+            answer = Spoiler(action, answer, transport)
         else:
             raise ValueError(f"unknown fault action {fault.action!r}")
         await self.app(scope, listen, answer)
@@ -118,7 +112,7 @@ async def refuse(status: int, fault: Fault, receive: Callable, send: Callable) -
     """Read the request to its end, as a proxy in front would, and answer with a status."""
     while (await receive()).get("more_body"):
         pass
-    body = (fault.body or json.dumps({"error": f"injected {status}"})).encode()
+    body = json.dumps({"error": f"injected {status}"}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     headers |= {name.lower(): value for name, value in fault.headers.items()}
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -130,19 +124,17 @@ class Spoiler:
     """A `send` that spoils the body of a response halfway.
 
     truncate: half the body, and a Content-Length that says so; alter: one byte flipped in the
-    middle, or at the offset given; close-mid: the connection breaks after half of the body.
+    middle; close-mid: the connection breaks after half of the body.
     """
 
-    def __init__(self, action: str, argument: str, send: Callable, transport: asyncio.Transport):
+    def __init__(self, action: str, send: Callable, transport: asyncio.Transport):
         self.action, self.send, self.transport = action, send, transport
-        self.offset = int(argument) if argument else None
-        self.position = 0
+        self.offset = self.position = 0
 
     async def __call__(self, message: dict) -> None:
         if message["type"] == "http.response.start":
             headers = dict(message["headers"])
-            length = int(headers.get(b"content-length", b"0"))
-            self.offset = length // 2 if self.offset is None else self.offset
+            self.offset = int(headers.get(b"content-length", b"0")) // 2
             if self.action == "truncate":
                 headers[b"content-length"] = str(self.offset).encode()
             return await self.send({**message, "headers": list(headers.items())})

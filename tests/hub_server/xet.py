@@ -96,8 +96,6 @@ def check_token(hub, request: Request, scope: str) -> None:
 
 @route("GET", "/api/{t}/{R}/xet-(?P<scope>read|write)-token/{rev}")
 def token(hub, request: Request, type: str, id: str, scope: str, rev: str) -> JSONResponse:
-    if not hub.xet:
-        raise HubError(404, "This Hub has no Xet storage")
     access = "read" if scope == "read" else "propose" if flag(request, "create_pr") else "write"
     find_repo(hub, request, type, id, access)
     expires = int(time.time()) + 3600

@@ -6,10 +6,8 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -21,18 +19,12 @@ from aihealth import answers, files, release
 from aihealth.data import parallel
 from aihealth.errors import UserError
 from aihealth.inference import heatmaps, predict, writers
+from tests.helpers import programs
 from tests.helpers.image_files import make_dicom
-from tests.helpers.releases import CLASSES, grey_image, make_release, make_release_of_a_hospital
+from tests.helpers.releases import CLASSES, grey_image, make_release_of_a_hospital
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 
-ROOT = Path(__file__).parents[2]
 STUB = types.SimpleNamespace(classes=CLASSES, config=CONFIG, name="org/name", revision="abc")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A release that looks at brightness: Covid dark, Normal medium, Pneumonia bright."""
-    return str(make_release(tmp_path_factory.mktemp("cli") / "release"))
 
 
 @pytest.fixture
@@ -52,17 +44,12 @@ def films(tmp_path):
 
 
 def run(*args, **options):
-    command = [sys.executable, "-m", "aihealth", *map(str, args)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run(command, cwd=ROOT, text=True, **options)
+    return programs.run("-m", "aihealth", *args, **options)
 
 
-def fails(capsys, *args):
-    """Run in this process; the sentence and the exit status."""
-    with pytest.raises(UserError) as error:
-        cli.main([str(arg) for arg in args])
-    assert "\n" not in str(error.value)
-    return str(error.value)
+def fails(*args):
+    """Run in this process; the sentence."""
+    return programs.sentence(cli.main, [str(arg) for arg in args])
 
 
 def test_json_on_stdout_is_json_alone_and_a_bad_file_is_a_row(model, films):
@@ -142,8 +129,8 @@ def test_parquet_holds_the_same_rows(model, films, tmp_path):
 @pytest.mark.parametrize("option", ["--json", "--csv", "--json=rows.json"])
 def test_an_option_that_was_renamed_names_its_new_form(model, films, capsys, option):
     form = option[2:].partition("=")[0]
-    sentence = fails(capsys, "predict", "--model", model, films, option)
-    assert f"--format {form}, or --out FILE.{form}" in sentence
+    said = fails("predict", "--model", model, films, option)
+    assert f"--format {form}, or --out FILE.{form}" in said
 
 
 def test_parquet_appears_only_when_it_is_whole(model, films, tmp_path, monkeypatch, capsys):
@@ -197,7 +184,7 @@ def test_a_long_archive_is_written_in_row_groups(tmp_path, monkeypatch):
 def test_without_ray_its_engine_is_one_sentence(model, films, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     args = ("predict", "--model", model, "--engine", "ray", films / "dark.png")
-    assert 'pip install ".[ray]"' in fails(capsys, *args)
+    assert 'pip install ".[ray]"' in fails(*args)
 
 
 def test_unsure_and_turned_away_have_no_label():
@@ -321,7 +308,7 @@ def test_letters_that_the_terminal_lacks_are_shown_with_escapes(model, tmp_path)
 def test_a_full_disk_is_one_sentence(model, films):
     words = ("predict", "--model", model, films, "--format", "json")
     with open("/dev/full", "w") as full:
-        done = run(*words, stdout=full, stderr=subprocess.PIPE)
+        done = run(*words, stdout=full)
     assert done.returncode != 0
     assert "no space left on the disk" in done.stderr
     assert "Traceback" not in done.stderr
@@ -343,14 +330,7 @@ def test_predict_loads_no_training_library(model, films):
         "loaded = {'tensorflow', 'keras', 'datasets', 'sklearn', 'scipy', 'matplotlib', 'gradio'}; "
         "print('LOADED', sorted(loaded & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, model, str(films / "dark.png")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "LOADED []" in done.stdout
+    assert "LOADED []" in programs.works("-c", code, model, films / "dark.png")
 
 
 @pytest.mark.parametrize(
@@ -373,12 +353,12 @@ def test_bad_options_are_one_sentence(model, films, tmp_path, capsys, args, word
     empty = tmp_path / "empty"
     empty.mkdir()
     args = [arg.format(films=films, empty=empty) for arg in args]
-    assert words in fails(capsys, "predict", "--model", model, *args)
+    assert words in fails("predict", "--model", model, *args)
 
 
 def test_without_a_model_the_shipped_release_is_used(model, films, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(release, "CHECKOUT", tmp_path / "project")
-    assert "--model is needed" in fails(capsys, "predict", films / "dark.png")
+    assert "--model is needed" in fails("predict", films / "dark.png")
     shutil.copytree(model, tmp_path / "project" / "release")
     cli.main(["predict", str(films / "dark.png")])
     assert "Covid" in capsys.readouterr().out

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,10 +27,10 @@ from aihealth.errors import UserError
 from aihealth.inference import predict, ray_engine
 from aihealth.publishing.dataset import stage_dataset
 from tests.helpers.image_files import make_dicom
-from tests.helpers.releases import grey_image, make_dataset, make_release
+from tests.helpers.programs import ROOT
+from tests.helpers.releases import grey_image, make_dataset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-ROOT = Path(__file__).parents[2]
 _CLUSTER = """
 import sys
 from aihealth.inference import ray_engine
@@ -40,12 +39,6 @@ with ray_engine._cluster(ray, 2):
     print("ADDRESS " + ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
 """
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A release that looks at brightness."""
-    return str(make_release(tmp_path_factory.mktemp("ray") / "release"))
 
 
 @pytest.fixture(scope="module", autouse=True)

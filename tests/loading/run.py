@@ -12,17 +12,16 @@ fails or differs. Environments are kept under --environments and used again.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from tests.helpers.programs import ROOT, run, works
 from tests.loading.environments import ENVIRONMENTS, Environment, python_of
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 REPO_ID, TAG = "org/chest-model", "v1.0.0"
 
 
@@ -89,8 +88,8 @@ def drawn(index: int, size: int) -> np.ndarray:
 
 def publish(release: Path) -> None:
     """Through the script, as a contributor does."""
-    words = ["model", "--release", str(release), "--repo-id", REPO_ID, "--tag", TAG]
-    subprocess.run([sys.executable, "push_to_hub.py", *words], cwd=ROOT, check=True)
+    words = ["model", "--release", release, "--repo-id", REPO_ID, "--tag", TAG]
+    works("push_to_hub.py", *words)
 
 
 def reference(release: Path, work: Path) -> np.ndarray:
@@ -123,7 +122,7 @@ def check(environment: Environment, python: Path, hub, expected: np.ndarray, wor
         # Only aihealth's own users have the package; the others have what pip gave them.
         path = {"PYTHONPATH": str(ROOT)} if program == "check_aihealth_keras.py" else {}
         words = [HERE / program, REPO_ID, TAG, work / "inputs.npy", work / "images"]
-        done = _run(python, words, variables | path, work)
+        done = run(*words, python=python, env=variables | path, cwd=work, timeout=600)
         if done.returncode:
             failures += 1
             print(f"FAILED  {environment.who}: {program}\n{done.stderr[-2000:]}", flush=True)
@@ -149,26 +148,12 @@ def run_card_block(
     card = hub.read(REPO_ID, "README.md").decode()
     block = next(block for block in code_blocks(card) if phrase in block)
     path = {"PYTHONPATH": str(ROOT)} if "from aihealth import from_pre" in block else {}
-    done = _run(python, ["-c", block], variables | path, work)
+    done = run("-c", block, python=python, env=variables | path, cwd=work, timeout=600)
     verdict = "FAILED" if done.returncode else "ok    "
     print(f"{verdict}  {environment.who}: card, {phrase!r}", flush=True)
     if done.returncode:
         print(done.stderr[-2000:], flush=True)
     return int(bool(done.returncode))
-
-
-def _run(
-    python: Path, words: list, variables: dict[str, str], work: Path
-) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [str(python), *map(str, words)],
-        env=variables,
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
 
 
 if __name__ == "__main__":

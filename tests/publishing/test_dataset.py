@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
 
-import push_to_hub
 from aihealth.data.manifest import read_manifest
-from aihealth.errors import UserError
 from aihealth.publishing import dataset
+from tests.helpers import programs
+from tests.helpers.drawn import prepared_drawings
 from tests.helpers.releases import CLASSES, make_dataset
 
 
@@ -27,13 +27,11 @@ def logged_in(hub, monkeypatch, tmp_path):
 
 
 def push(*words):
-    push_to_hub.publish(push_to_hub.parse_args(["dataset", *map(str, words)]))
+    programs.push("dataset", *words)
 
 
 def refused(*words):
-    with pytest.raises(UserError) as error:
-        push(*words)
-    return str(error.value)
+    return programs.sentence(push, *words)
 
 
 def load(repo_id, tmp_path):
@@ -127,13 +125,8 @@ def test_the_card_says_whether_groups_are_whole(data):
 
 def test_drawn_images_are_still_known_as_drawn_after_the_way_over_the_hub(hub, repo_id, tmp_path):
     from aihealth.data.prepared import load as load_images
-    from data_prep.__main__ import main as data_prep
-    from data_prep.demo import make_demo
 
-    make_demo(tmp_path / "demo", 12, 0)
-    words = ["prepare", str(tmp_path / "demo"), "--out", str(tmp_path / "prepared")]
-    data_prep(words)
-    push("--data", tmp_path / "prepared", "--repo-id", repo_id)
+    push("--data", prepared_drawings(tmp_path, 12), "--repo-id", repo_id)
     train = load_images([repo_id], 32)["train"]
     assert train.drawn == len(train)
 

@@ -1,8 +1,6 @@
 """The contributor's way over HTTP: one hospital's images become a version of a published model."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +10,9 @@ from aihealth.data import prepared
 from aihealth.data.manifest import read_manifest
 from aihealth.publishing import card
 from aihealth.training import starting_point
+from tests.helpers import programs
+from tests.helpers.drawn import prepared_drawings
 from tests.helpers.releases import lively_model, write_release
-from tests.helpers.space_app import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -24,10 +23,9 @@ CLASSES = ("Covid", "Normal")  # the hospital sees no pneumonia
 
 
 def run(hub, token, *words):
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=ROOT, env=hub.env(token), capture_output=True, text=True,
-    )  # fmt: skip
+    """As a process where that is a training."""
+    own = words[0] == "train.py"
+    done = programs.run(*words, env=hub.env(token)) if own else programs.inside(*words, token=token)
     assert token not in done.stdout + done.stderr
     return done
 
@@ -61,9 +59,7 @@ def test_from_a_hospitals_images_to_a_merged_version(hub, api, tmp_path):
     ready, mine = tmp_path / "ready", tmp_path / "mine"
 
     # A model is published, with its Space.
-    works(hub, maintainer, "-m", "data_prep", "demo", "--out", tmp_path / "drawn",
-          "--images-per-class", 45)  # fmt: skip
-    works(hub, maintainer, "-m", "data_prep", "prepare", tmp_path / "drawn", "--out", ready)
+    prepared_drawings(tmp_path, 45)
     works(hub, maintainer, "push_to_hub.py", "model", "--release", published(ready, tmp_path),
           "--repo-id", MODEL, "--tag", "v1.0.0")  # fmt: skip
     works(hub, maintainer, "push_to_hub.py", "space", "--model-id", MODEL, "--repo-id", PAGE)
@@ -131,9 +127,6 @@ def test_from_a_hospitals_images_to_a_merged_version(hub, api, tmp_path):
     program = card.code_blocks(old)[0] + "\nprint(classifier.config.version)"
     program = program.replace("answer = Classifier(folder)", "classifier = Classifier(folder)\n"
                               "answer = classifier")  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", program],
-        cwd=tmp_path, env=hub.env(HF_HOME=str(tmp_path / "home")), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "1.0.0"
+    env = hub.env(HF_HOME=str(tmp_path / "home"))
+    printed = programs.works("-I", "-c", program, cwd=tmp_path, env=env)
+    assert printed.splitlines()[-1] == "1.0.0"

@@ -1,20 +1,17 @@
 """`push_to_hub.py model`: one commit, checked first, compared with the version before it."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import push_to_hub
-from aihealth.errors import UserError
 from aihealth.publishing import access, model, verification
 from aihealth.release import PROVENANCE, model_digest, read_json, write_json
+from tests.helpers import programs
 from tests.helpers.releases import (
     brightness_model,
     copy_release,
@@ -22,13 +19,6 @@ from tests.helpers.releases import (
     make_release,
     write_release,
 )
-
-ROOT = Path(push_to_hub.__file__).parent
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +57,11 @@ def impatient(monkeypatch):
 
 
 def push(*words):
-    push_to_hub.publish(push_to_hub.parse_args(["model", *map(str, words)]))
+    programs.push("model", *words)
 
 
 def refused(*words):
-    """The sentence that a call is refused with."""
-    with pytest.raises(UserError) as error:
-        push(*words)
-    return str(error.value)
+    return programs.sentence(push, *words)
 
 
 def uploads(hub):
@@ -175,9 +162,8 @@ def test_what_was_checked_is_what_is_sent(hub, release, repo_id, monkeypatch):
 
 
 def test_with_xet_it_is_one_commit_too(hub, release, repo_id):
-    done = run_script(
-        hub, "--release", release, "--repo-id", repo_id, environment={"HF_HUB_DISABLE_XET": "0"}
-    )
+    words = ("--release", release, "--repo-id", repo_id)
+    done = run_script(hub, *words, HF_HUB_DISABLE_XET="0")
     assert done.returncode == 0, done.stderr
     assert len(hub.commits(repo_id)) == 2
     assert hub.calls("POST", "/v1/xorbs/") and not hub.calls("PUT", "^/lfs/")
@@ -286,7 +272,8 @@ def test_a_publish_that_is_killed_leaves_the_old_version_or_the_new(hub, release
     command = ["--release", release, "--repo-id", repo_id]
     child = []
     hub.fault(lambda: child[0].kill(), "POST", "objects/batch")
-    child.append(start_script(hub, *command))
+    process = [sys.executable, "-c", SCRIPT, "model", *map(str, command)]
+    child.append(subprocess.Popen(process, env=hub.env(token=hub.token), cwd=programs.ROOT))
     assert child[0].wait(60) < 0
     assert len(hub.commits(repo_id)) == 1
     assert run_script(hub, *command).returncode == 0
@@ -476,7 +463,7 @@ def test_the_regression_check_asks_for_data(quick, release, other, repo_id):
 
 def test_the_old_name_of_an_option_names_the_new_one():
     said = refused("--check", "--repo-id", "org/name", "--gate-data", "data")
-    assert "--gate-data is now called --regression-data" in said
+    assert "--gate-data is now --regression-data" in said
 
 
 def test_another_input_size_asks_for_a_word(quick, hub, release, repo_id, data, tmp_path):
@@ -614,27 +601,17 @@ def test_a_new_repo_can_be_private(quick, api, release, repo_id):
 # === The script ===
 
 
-def run_script(hub, *words, environment=None):
-    process = start_script(hub, *words, environment=environment)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+# push_to_hub.py as a process; what it checks has tests of its own.
+SCRIPT = (
+    "import push_to_hub, aihealth.publishing.verification as c; "
+    "c.check_release = lambda folder: {}; "
+    "from aihealth.errors import run_cli; run_cli(push_to_hub.main)"
+)
 
 
-def start_script(hub, *words, environment=None):
-    """push_to_hub.py as a process; its checks are made in `check.py`'s own tests."""
-    program = (
-        "import push_to_hub, aihealth.publishing.verification as c; "
-        "c.check_release = lambda folder: {}; "
-        "from aihealth.errors import run_cli; run_cli(push_to_hub.main)"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", program, "model", *map(str, words)],
-        env=hub.env(token=hub.token, **(environment or {})),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def run_script(hub, *words, **variables):
+    env = hub.env(token=hub.token, **variables)
+    return programs.run("-c", SCRIPT, "model", *words, env=env, timeout=120)
 
 
 def test_the_script_ends_in_one_sentence(hub, tmp_path):
@@ -644,7 +621,6 @@ def test_the_script_ends_in_one_sentence(hub, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_help_is_quick_and_names_every_command(hub):
-    script = [sys.executable, str(ROOT / "push_to_hub.py"), "--help"]
-    done = subprocess.run(script, capture_output=True, text=True, check=True, env=os.environ)
-    assert all(word in done.stdout for word in ("model", "space", "dataset", "hf auth login"))
+def test_help_names_every_command():
+    printed = programs.works("push_to_hub.py", "--help")
+    assert all(word in printed for word in ("model", "space", "dataset", "hf auth login"))

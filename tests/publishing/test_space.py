@@ -5,16 +5,10 @@ import ast
 import pytest
 from huggingface_hub import SpaceCard
 
-import push_to_hub
-from aihealth import release
-from aihealth.errors import UserError
 from aihealth.publishing import verification
-from tests.helpers.releases import copy_release, grey_image, make_release
-
-
-@pytest.fixture(scope="module")
-def release_folder(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
+from aihealth.release import SERVING_MODULES
+from tests.helpers.programs import push, sentence
+from tests.helpers.releases import copy_release, grey_image
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +18,9 @@ def logged_in(hub, monkeypatch):
 
 
 @pytest.fixture
-def model(hub, repo_id, release_folder):
+def model(hub, repo_id, release):
     """A published model with a tag; its id."""
-    run("model", "--release", release_folder, "--repo-id", repo_id, "--tag", "v1.0.0")
+    push("model", "--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
     return repo_id
 
 
@@ -35,14 +29,8 @@ def page(repo_id):
     return f"{repo_id}-page"
 
 
-def run(*words):
-    push_to_hub.publish(push_to_hub.parse_args([str(word) for word in words]))
-
-
 def refused(*words):
-    with pytest.raises(UserError) as error:
-        run(*words)
-    return str(error.value)
+    return sentence(push, *words)
 
 
 def front_matter(hub, page):
@@ -51,7 +39,7 @@ def front_matter(hub, page):
 
 
 def test_the_space_pins_the_commit_it_was_tried_with(hub, model, page, capsys):
-    run("space", "--model-id", model, "--repo-id", page)
+    push("space", "--model-id", model, "--repo-id", page)
     commit = hub.commits(model)[0].sha
     data = front_matter(hub, page)
     assert data["models"] == [model]
@@ -62,16 +50,16 @@ def test_the_space_pins_the_commit_it_was_tried_with(hub, model, page, capsys):
 
 
 def test_the_space_is_one_commit_that_stands_by_itself(hub, model, page):
-    run("space", "--model-id", model, "--repo-id", page)
+    push("space", "--model-id", model, "--repo-id", page)
     assert len(hub.commits(page, "spaces")) == 2
     files = set(hub.commits(page, "spaces")[0].files)
     assert {"app.py", "requirements.txt", "release/model.tflite", "release/aihealth.json"} <= files
-    assert {f"aihealth/{name}" for name in release.SERVING_MODULES} <= files
+    assert {f"aihealth/{name}" for name in SERVING_MODULES} <= files
     assert any(name.startswith("examples/") for name in files)
 
 
 def test_every_module_that_the_space_imports_travels_with_it(hub, model, page):
-    run("space", "--model-id", model, "--repo-id", page)
+    push("space", "--model-id", model, "--repo-id", page)
     files = hub.commits(page, "spaces")[0].files
     imported = set()
     for name in files:
@@ -92,28 +80,28 @@ def test_every_module_that_the_space_imports_travels_with_it(hub, model, page):
 
 
 def test_publishing_it_again_does_nothing_until_there_is_a_new_version(
-    hub, model, page, release_folder, tmp_path
+    hub, model, page, release, tmp_path
 ):
-    run("space", "--model-id", model, "--repo-id", page)
-    run("space", "--model-id", model, "--repo-id", page)
+    push("space", "--model-id", model, "--repo-id", page)
+    push("space", "--model-id", model, "--repo-id", page)
     assert len(hub.commits(page, "spaces")) == 2
-    newer = copy_release(release_folder, tmp_path / "newer", arch="newer")
+    newer = copy_release(release, tmp_path / "newer", arch="newer")
     words = ["--allow-regression", "not compared here", "--tag", "v1.1.0"]
-    run("model", "--release", newer, "--repo-id", model, *words)
-    run("space", "--model-id", model, "--repo-id", page)
+    push("model", "--release", newer, "--repo-id", model, *words)
+    push("space", "--model-id", model, "--repo-id", page)
     assert hub.commits(model)[0].sha in front_matter(hub, page)["preload_from_hub"][0]
 
 
 def test_an_older_version_can_be_pinned(hub, api, model, page):
     commit = hub.commits(model)[0].sha
     hub.commit(model, {"new.txt": b"1"})
-    run("space", "--model-id", model, "--revision", "v1.0.0", "--repo-id", page)
+    push("space", "--model-id", model, "--revision", "v1.0.0", "--repo-id", page)
     assert commit in front_matter(hub, page)["preload_from_hub"][0]
 
 
 def test_examples_of_the_publisher_replace_the_drawn_ones(hub, model, page, tmp_path):
     grey_image(100).save(tmp_path / "mine.png")
-    run("space", "--model-id", model, "--repo-id", page, "--examples", tmp_path)
+    push("space", "--model-id", model, "--repo-id", page, "--examples", tmp_path)
     files = hub.commits(page, "spaces")[0].files
     assert [name for name in files if name.startswith("examples/")] == ["examples/mine.png"]
 
@@ -134,7 +122,7 @@ def test_examples_that_are_none_are_refused(hub, model, page, tmp_path, content)
 
 
 def test_a_free_account_is_told_what_is_free(hub, model, page):
-    hub.switch("paid_spaces", True)
+    hub.paid_spaces = True
     text = refused("space", "--model-id", model, "--repo-id", page)
     assert "needs PRO, Team or Enterprise" in text
     assert "static Spaces" in text and "--hardware cpu-upgrade" in text
@@ -142,21 +130,21 @@ def test_a_free_account_is_told_what_is_free(hub, model, page):
 
 
 def test_hardware_is_asked_for(hub, model, page):
-    run("space", "--model-id", model, "--repo-id", page, "--hardware", "cpu-upgrade")
+    push("space", "--model-id", model, "--repo-id", page, "--hardware", "cpu-upgrade")
     assert front_matter(hub, page)["suggested_hardware"] == "cpu-upgrade"
     call = hub.calls("POST", "/repos/create")[-1]
     assert b'"hardware":"cpu-upgrade"' in call.body.replace(b": ", b":")
 
 
 def test_hardware_can_be_changed_later(hub, model, page):
-    run("space", "--model-id", model, "--repo-id", page)
-    run("space", "--model-id", model, "--repo-id", page, "--hardware", "t4-small")
+    push("space", "--model-id", model, "--repo-id", page)
+    push("space", "--model-id", model, "--repo-id", page, "--hardware", "t4-small")
     assert hub.calls("POST", f"{page}/hardware")
 
 
 def test_a_dry_run_sends_nothing(hub, model, page, capsys):
     hub.reset()
-    run("space", "--model-id", model, "--repo-id", page, "--dry-run")
+    push("space", "--model-id", model, "--repo-id", page, "--dry-run")
     assert "+ app.py" in capsys.readouterr().out
     assert not hub.calls("POST") and not hub.calls("PUT")
 

@@ -6,15 +6,9 @@ import json
 import pytest
 from huggingface_hub import SpaceCard
 
-import push_to_hub
 from aihealth.errors import UserError
 from aihealth.publishing import packages, static_page, verification
-from tests.helpers.releases import make_release
-
-
-@pytest.fixture(scope="module")
-def release_folder(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
+from tests.helpers.programs import push
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +23,8 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_holds_page_engine_packages_model_and_words(release_folder, tmp_path):
-    folder = static_page.write_page(str(release_folder), str(tmp_path / "site"))
+def test_the_folder_holds_page_engine_packages_model_and_words(model, tmp_path):
+    folder = static_page.write_page(model, str(tmp_path / "site"))
     found = files(folder)
     assert {"index.html", "main.js", "engine/worker.js", "viewer.js", "model/model.tflite"} <= found
     assert "vendor/@litertjs/core/wasm/litert_wasm_internal.wasm" in found
@@ -49,29 +43,29 @@ def test_the_folder_holds_page_engine_packages_model_and_words(release_folder, t
     assert page["reliability"]["en"]["answers"].keys() == {"Covid", "Normal", "Pneumonia"}
 
 
-def test_a_page_is_replaced_and_other_folders_are_not(release_folder, tmp_path):
-    folder = static_page.write_page(str(release_folder), str(tmp_path / "site"))
+def test_a_page_is_replaced_and_other_folders_are_not(model, tmp_path):
+    folder = static_page.write_page(model, str(tmp_path / "site"))
     (folder / "old.js").touch()
-    static_page.write_page(str(release_folder), str(folder))
+    static_page.write_page(model, str(folder))
     assert not (folder / "old.js").exists()
     other = tmp_path / "other"
     other.mkdir()
     (other / "letter.txt").touch()
     with pytest.raises(UserError, match="exists and is no page of this project"):
-        static_page.write_page(str(release_folder), str(other))
+        static_page.write_page(model, str(other))
     assert files(other) == {"letter.txt"}
 
 
-def test_nothing_half_written_stays(release_folder, tmp_path, monkeypatch):
+def test_nothing_half_written_stays(model, tmp_path, monkeypatch):
     def gone(name, package):
         raise UserError("no registry")
 
-    folder = static_page.write_page(str(release_folder), str(tmp_path / "site"))
+    folder = static_page.write_page(model, str(tmp_path / "site"))
     before = files(folder)
     monkeypatch.setattr(packages, "files_of", gone)
     for name in ("site", "new"):
         with pytest.raises(UserError, match="no registry"):
-            static_page.write_page(str(release_folder), str(tmp_path / name))
+            static_page.write_page(model, str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == ["site"] and files(folder) == before
 
 
@@ -82,13 +76,13 @@ def test_what_is_no_model_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_static_space_is_one_commit_with_the_pinned_model_inside(
-    hub, repo_id, release_folder, monkeypatch
+    hub, repo_id, release, monkeypatch
 ):
     monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.setattr(verification, "check_release", lambda folder: {})
-    run("model", "--release", release_folder, "--repo-id", repo_id, "--tag", "v1.0.0")
+    push("model", "--release", release, "--repo-id", repo_id, "--tag", "v1.0.0")
     page = f"{repo_id}-page"
-    run("space", "--static", "--model-id", repo_id, "--repo-id", page)
+    push("space", "--static", "--model-id", repo_id, "--repo-id", page)
     assert len(hub.commits(page, "spaces")) == 2
     sent = set(hub.commits(page, "spaces")[0].files)
     assert {"index.html", "model/model.tflite", "vendor/packages.json", "files.json"} <= sent
@@ -102,8 +96,4 @@ def test_hardware_means_nothing_to_a_static_space(hub, repo_id, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.token)
     words = ("--static", "--model-id", repo_id, "--repo-id", repo_id, "--hardware", "cpu-upgrade")
     with pytest.raises(UserError, match="--static goes with neither --hardware nor --examples"):
-        run("space", *words)
-
-
-def run(*words):
-    push_to_hub.publish(push_to_hub.parse_args([str(word) for word in words]))
+        push("space", *words)

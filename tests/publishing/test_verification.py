@@ -6,31 +6,28 @@ import shutil
 import numpy as np
 import pytest
 
-from aihealth.errors import UserError
 from aihealth.publishing import verification
+from tests.helpers.programs import sentence
 from tests.helpers.releases import copy_release, make_release, stage
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("releases")
-    return stage(make_release(folder / "release"), folder / "staged")
+def staged(release, tmp_path_factory):
+    return stage(release, tmp_path_factory.mktemp("staged") / "staged")
 
 
 @pytest.fixture
-def damaged(release, tmp_path):
+def damaged(staged, tmp_path):
     """A copy to damage."""
-    return copy_release(release, tmp_path / "release")
+    return copy_release(staged, tmp_path / "release")
 
 
 def refusal(folder):
-    with pytest.raises(UserError) as error:
-        verification.check_release(folder)
-    return str(error.value)
+    return sentence(verification.check_release, folder)
 
 
-def test_every_way_of_loading_gives_the_same(release):
-    differences = verification.check_release(release)
+def test_every_way_of_loading_gives_the_same(staged):
+    differences = verification.check_release(staged)
     ways = {"model.predict", "model(x)", "tf_keras", "aihealth.Classifier", "handler.py"}
     assert set(differences) == ways
     assert max(differences.values()) < 1e-3

@@ -4,11 +4,9 @@ import importlib.util
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,8 @@ import pytest
 
 from aihealth.data.cluster import Cluster
 from aihealth.errors import UserError
-from tests.helpers.drawn import prepared_drawings
+from tests.helpers.programs import ROOT, kill_at_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--arch", "baseline", "--size", "32", "--augment", "none", "--average", "0.9",
          "--batch-size", "16")  # fmt: skip
 needs_jax = pytest.mark.skipif(
@@ -86,9 +83,8 @@ def test_rows_of_a_batch_are_dealt_out_once():
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A prepared dataset of a few dozen drawn images."""
-    return prepared_drawings(tmp_path_factory.mktemp("data"), 40)
+def prepared(drawings):
+    return drawings
 
 
 def start(words, index=0, processes=1, port=0, backend="jax"):
@@ -157,12 +153,7 @@ def killed(prepared, tmp_path_factory):
         words = ("--data", prepared, *SMALL, "--epochs", "2", "--steps", "150",
                  "--save-every", "10", "--out")  # fmt: skip
         processes = start_two("train.py", *words, out)
-        deadline = time.monotonic() + 300
-        while not (out / "checkpoint" / "state.json").exists():
-            assert all(process.poll() is None for process in processes)
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        processes[victim].send_signal(signal.SIGKILL)
+        kill_at_checkpoint(out, processes, victim)
         printed, _ = processes[1 - victim].communicate(timeout=60)
         said[victim] = (processes[1 - victim].returncode, printed)
         processes[victim].communicate()

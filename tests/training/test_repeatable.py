@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,9 +13,9 @@ import pytest
 from aihealth.modeling import networks
 from aihealth.training import checkpoint
 from tests.helpers.drawn import prepared_drawings
+from tests.helpers.programs import ROOT
 from tests.helpers.shards import write_shards
 
-ROOT = Path(__file__).resolve().parents[2]
 # All that draws at random: both halves of the augmentation, swaps, dropout, the average.
 OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "5", "--epochs", "2", "--seed", "5",
            "--save-every", "1", "--average", "0.9")  # fmt: skip

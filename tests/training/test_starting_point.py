@@ -13,12 +13,7 @@ from aihealth.errors import UserError
 from aihealth.publishing import card
 from aihealth.training import starting_point
 from data_prep.radiographs import draw_radiograph
-from tests.helpers.releases import CLASSES, copy_release, make_release
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release")
+from tests.helpers.releases import CLASSES, copy_release
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +24,9 @@ def films():
 
 
 @pytest.fixture
-def base(bare, films, tmp_path):
+def base(model, films, tmp_path):
     """A release that says it was trained on the first half of the films."""
-    folder = copy_release(bare, tmp_path / "base")
+    folder = copy_release(model, tmp_path / "base")
     starting_point.write_seen(folder, [], [films.subset(np.arange(12))])
     return folder
 
@@ -65,8 +60,8 @@ def test_patients_that_a_release_was_trained_on_are_found(base, films):
     assert starting_point.overlap([start], others).seen.sum() == 12
 
 
-def test_weights_without_hashes_are_unknown(bare, films):
-    found = starting_point.overlap([starting_point.locate(str(bare))], films)
+def test_weights_without_hashes_are_unknown(model, films):
+    found = starting_point.overlap([starting_point.locate(model)], films)
     assert not found.seen.any()
     assert "model.weights.h5 had been trained on is unknown: the figures may be too good" in (
         starting_point.overlap_text(found.facts)
@@ -85,10 +80,10 @@ def test_where_nothing_is_left_to_measure_on_it_is_refused(base, films):
         starting_point.left_over(known, found)
 
 
-def test_hashes_are_handed_on_and_never_pretended(bare, base, films, tmp_path):
+def test_hashes_are_handed_on_and_never_pretended(model, base, films, tmp_path):
     own = films.subset(np.arange(12, 18))
-    for name, start, whole in (("known", base, True), ("unknown", bare, False)):
-        folder = copy_release(bare, tmp_path / name)
+    for name, start, whole in (("known", base, True), ("unknown", model, False)):
+        folder = copy_release(model, tmp_path / name)
         starting_point.write_seen(folder, [starting_point.locate(str(start))], [own])
         path = folder / release.SEEN
         assert path.exists() == whole
@@ -97,10 +92,10 @@ def test_hashes_are_handed_on_and_never_pretended(bare, base, films, tmp_path):
             assert path.stat().st_size < starting_point.MAX_BYTES
 
 
-def test_hashes_of_two_releases_differ_although_the_images_are_the_same(bare, films, tmp_path):
+def test_hashes_of_two_releases_differ_although_the_images_are_the_same(model, films, tmp_path):
     written = []
     for name in ("one", "two"):
-        folder = copy_release(bare, tmp_path / name)
+        folder = copy_release(model, tmp_path / name)
         starting_point.write_seen(folder, [], [films])
         written.append(Seen.load(folder / release.SEEN))
     shared = [set(map(bytes, seen.codes)) for seen in written]
@@ -130,8 +125,8 @@ def test_weights_that_are_not_there_are_named(hub, weights, said):
         starting_point.locate(weights)
 
 
-def test_the_card_says_what_was_left_out_and_what_is_unknown(bare, tmp_path):
-    folder = copy_release(bare, tmp_path / "release")
+def test_the_card_says_what_was_left_out_and_what_is_unknown(model, tmp_path):
+    folder = copy_release(model, tmp_path / "release")
     told = release.read_json(folder / release.PROVENANCE)
     told["test_images_seen_before"] = {"left_out": 56, "of": 59, "unknown": ["older.h5"]}
     release.write_json(folder / release.PROVENANCE, told)

@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
+import re
+import shutil
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,55 +17,29 @@ from aihealth.classifier import Classifier
 from aihealth.data import opening
 from aihealth.data import prepared as data
 from aihealth.data import provenance as lineage
-from aihealth.errors import UserError
+from aihealth.errors import UserError, run_cli
 from aihealth.modeling import export, framing, networks
 from aihealth.release import ReleaseConfig
 from aihealth.training import augmentation, batches, building, checkpoint, loading, loop
+from tests.helpers.programs import ROOT, kill_at_checkpoint, run, works
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--size", "48", "--augment", "light", "--batch-size", "16")
 
 
-def run(*words, **options):
-    command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
-
-
-def train(*words):
-    return run("train.py", *words)
-
-
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A prepared dataset of a few dozen drawn images."""
-    root = tmp_path_factory.mktemp("data")
-    made = run("-m", "data_prep", "demo", "--out", root / "drawn", "--images-per-class", "36")
-    assert made.returncode == 0, made.stderr
-    made = run("-m", "data_prep", "prepare", root / "drawn", "--out", root / "ready")
-    assert made.returncode == 0, made.stderr
-    return root / "ready"
+def prepared(drawings):
+    return drawings
 
 
 @pytest.fixture(scope="module")
 def trained(prepared, tmp_path_factory):
     """A run that was killed after its first epoch and went on."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    words = ("train.py", "--data", prepared, "--out", out, *SMALL, "--epochs", "3")
-    log = open(out.parent / "log", "w")  # noqa: SIM115
-    process = subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=ROOT, stdout=log, stderr=log, text=True
-    )
-    deadline = time.monotonic() + 300
-    while not (out / "checkpoint" / "state.json").exists():
-        assert process.poll() is None, (out.parent / "log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = ["train.py", "--data", prepared, "--out", out, *SMALL, "--epochs", "3"]
+    with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as process:
+        kill_at_checkpoint(out, [process])
     assert not (out / "release").exists()
-    resumed = run(*words, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    return out, resumed.stdout
+    return out, works(*words, "--resume")
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(trained):
@@ -151,7 +124,7 @@ def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared
 
 def test_a_finished_run_is_not_overwritten(trained, prepared):
     out, _ = trained
-    again = train("--data", prepared, "--out", out)
+    again = run("train.py", "--data", prepared, "--out", out)
     assert again.returncode == 2
     assert again.stderr.strip() == (
         f"error: --out {out} holds a release already; choose another folder"
@@ -162,8 +135,7 @@ def test_weights_are_released_without_more_training(trained, prepared, tmp_path)
     first = trained[0]
     weights = ["--weights", first / "checkpoint" / "best.npz"] * 2
     out = tmp_path / "mean"
-    done = train("--data", prepared, "--out", out, *SMALL, "--epochs", "0", *weights)
-    assert done.returncode == 0, done.stderr
+    works("train.py", "--data", prepared, "--out", out, *SMALL, "--epochs", "0", *weights)
     found, expected = (
         json.loads((folder / "release" / release.METRICS).read_text())["test"]["confusion"]
         for folder in (out, first)
@@ -179,21 +151,13 @@ def test_weights_are_released_without_more_training(trained, prepared, tmp_path)
     )
 
 
-def test_nothing_to_train_and_nothing_trained(prepared, tmp_path):
-    fails("--epochs at least 1 (0 with --weights)",
-          "--data", prepared, "--out", tmp_path / "run", "--epochs", "0")  # fmt: skip
-
-
-def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
+def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path, fails):
     out, _ = trained
     (tmp_path / "run").mkdir()
     os.symlink(out / "checkpoint", tmp_path / "run" / "checkpoint")
-    words = ("--data", prepared, "--out", tmp_path / "run", *SMALL, "--resume")
-    answer = train(*words, "--epochs", "3", "--seed", "7")
-    assert answer.returncode == 2
-    assert "made with seed 1337, not 7; use the same options" in answer.stderr
-    answer = train(*words, "--epochs", "3", "--leave-out", "harbour")
-    assert answer.returncode == 2 and "the checkpoint in" in answer.stderr
+    words = ("--data", prepared, "--out", tmp_path / "run", *SMALL, "--resume", "--epochs", "3")
+    fails("made with seed 1337, not 7; use the same options", *words, "--seed", "7")
+    fails("the checkpoint in", *words, "--leave-out", "harbour")
     # As many images, but not the same ones.
     settings = json.loads((out / "checkpoint" / "state.json").read_text())["settings"]
     average = checkpoint.WeightAverage(0.99)
@@ -208,46 +172,45 @@ def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path):
 # === Bad input: one sentence, status 2, no traceback ===
 
 
-def fails(sentence, *words):
-    answer = train(*words)
-    assert answer.returncode == 2, answer.stderr
-    assert "Traceback" not in answer.stderr
-    assert answer.stderr.strip().splitlines()[-1].startswith("error: ")
-    assert sentence in answer.stderr, answer.stderr
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """Run in this process, which is not to become deterministic; it ends in a sentence."""
+
+    def run(sentence, *words):
+        monkeypatch.setattr(loop, "use_the_machine", lambda seed: None)
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            run_cli(program.main)
+        said = capsys.readouterr().err
+        assert end.value.code == 2
+        last = said.strip().splitlines()[-1]
+        assert last.startswith("error: ") and sentence in last
+
+    return run
 
 
-def test_resume_without_a_checkpoint(prepared, tmp_path):
-    fails("has no checkpoint; start without --resume",
-          "--data", prepared, "--out", tmp_path / "new", "--resume")  # fmt: skip
-
-
-def test_data_that_was_not_prepared(tmp_path):
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("new has no checkpoint; start without --resume", "--data {data} --out new --resume"),
+        ("plain is not a prepared dataset; make one with `python -m data_prep prepare",
+         "--data plain --out run"),
+        ("org/none", "--data org/none --out run"),
+        ("not//valid", "--data not//valid --out run"),
+        ("--leave-out mars: the data's sources are harbour, hillside, north",
+         "--data {data} --out run --leave-out mars"),
+        ("file", "--data {data} --out file/run"),
+        ("--batch-size 15: an even number is needed", "--data {data} --out run --batch-size 15"),
+        ("--epochs at least 1 (0 with --weights)", "--data {data} --out run --epochs 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_one_sentence(
+    hub, prepared, tmp_path, monkeypatch, fails, sentence, words
+):
     (tmp_path / "plain" / "Covid").mkdir(parents=True)
-    fails("plain is not a prepared dataset; make one with `python -m data_prep prepare",
-          "--data", tmp_path / "plain", "--out", tmp_path / "run")  # fmt: skip
-
-
-def test_a_dataset_repo_that_does_not_exist(hub, tmp_path):
-    fails("org/none", "--data", "org/none", "--out", tmp_path / "run")
-
-
-def test_a_malformed_repo_id(tmp_path):
-    fails("not//valid", "--data", "not//valid", "--out", tmp_path / "run")
-
-
-def test_an_unknown_source_to_leave_out(prepared, tmp_path):
-    fails("--leave-out mars: the data's sources are harbour, hillside, north",
-          "--data", prepared, "--out", tmp_path / "run", "--leave-out", "mars")  # fmt: skip
-
-
-def test_an_output_that_cannot_be_written(prepared, tmp_path):
     (tmp_path / "file").write_text("")
-    fails("file", "--data", prepared, "--out", tmp_path / "file" / "run")
-
-
-def test_an_odd_batch(prepared, tmp_path):
-    fails("--batch-size 15: an even number is needed",
-          "--data", prepared, "--out", tmp_path / "run", "--batch-size", "15")  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    fails(sentence, *words.format(data=prepared).split())
 
 
 # === Feeding ===
@@ -276,7 +239,6 @@ def test_no_balance_draws_all_images_alike():
 
 
 def test_a_resumed_run_draws_what_it_would_have_drawn():
-
     images = some_images()
 
     def drawn(steps):
@@ -296,8 +258,6 @@ def test_a_resumed_run_draws_what_it_would_have_drawn():
 
 
 def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
-    import shutil
-
     out, _ = trained
     shutil.copytree(out / "checkpoint", tmp_path / "checkpoint.old")
     _, progress = checkpoint.restore(tmp_path, checkpoint.WeightAverage(0.9), {"seed": 1337})
@@ -331,14 +291,16 @@ def test_the_same_image_in_two_datasets_keeps_its_group():
 def test_weights_that_have_seen_a_source_do_not_start_a_run_that_leaves_it_out(tmp_path):
     run = {"epochs": 3, "leave_out": "a", "earlier_runs": [], "continued_from": []}
     mean = {"epochs": 0, "leave_out": None, "earlier_runs": [run], "continued_from": [0]}
-    for name, told in (("run", run), ("mean", mean)):
+    others = run | {"leave_out": None, "sources": ["b", "c"]}
+    for name, told in (("run", run), ("mean", mean), ("others", others)):
         (tmp_path / name / "release").mkdir(parents=True)
         release.write_json(tmp_path / name / "release" / release.PROVENANCE, told)
         weights = [tmp_path / name / "checkpoint" / "best.npz"]
         weights.append(tmp_path / name / "release" / "model.weights.h5")
         lineage.check_left_out([*weights, "imagenet", tmp_path / "alone.h5"], "a")
-        with pytest.raises(UserError, match="not trained without b"):
-            lineage.check_left_out(weights, "b")
+        for source in ("b", "d+b", "d+b/Covid"):
+            with pytest.raises(UserError, match=f"not trained without {re.escape(source)}"):
+                lineage.check_left_out(weights, source)
 
 
 def test_drawings_are_still_drawings_in_several_datasets(prepared):
@@ -362,11 +324,11 @@ def test_a_framed_network_trains_with_extra_films_and_doubt_and_frames_in_the_re
     first = tmp_path / "first"
     first.mkdir()
     export.save_keras(framing.framed(whole, framing.build_localiser(), framing.IMAGE_SIDE), first)
-    made = train(
-        "--data", prepared, "--out", tmp_path / "run", *SMALL, "--epochs", "1", "--steps", "2",
-        "--localiser", first, "--train-only", prepared / "train", "--neither", prepared / "test",
+    works(
+        "train.py", "--data", prepared, "--out", tmp_path / "run", *SMALL, "--epochs", "1",
+        "--steps", "2", "--localiser", first, "--train-only", prepared / "train",
+        "--neither", prepared / "test",
     )  # fmt: skip
-    assert made.returncode == 0, made.stderr
     folder = tmp_path / "run" / "release"
     assert framing.is_framed(from_pretrained_keras(folder))
     assert ReleaseConfig.load(folder).input_size == framing.IMAGE_SIDE
