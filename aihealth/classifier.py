@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from aihealth import images, release, upright
+from aihealth import images, margins, release, upright
 from aihealth.errors import UserError
 from aihealth.ood import LEAST_FOR_SHIFT, FeatureDistance
 
@@ -27,8 +27,8 @@ class Prediction:
             every image, also where `label` is None.
         heatmaps: float32 `(classes, h, w)`, the class activation map of each class: the exact
             contribution of each place to that class's logit, negative ones cut off, 1 at the
-            strongest place over all classes (Zhou et al., CVPR 2016). None for networks without
-            global average pooling.
+            strongest place over all classes (Zhou et al., CVPR 2016); 0 in plain margins. None
+            for networks without global average pooling.
         is_chest_radiograph: False when the features are far from those of the training images,
             and those of a smoothed copy are too.
         ood_score: distance from the training images, the smoothed copy's where that was looked at
@@ -102,7 +102,7 @@ class Classifier:
 
     Example:
         >>> classifier = Classifier.from_pretrained("release")  # doctest: +SKIP
-        >>> classifier.predict("film.png").probabilities  # doctest: +SKIP
+        >>> classifier.predict("chest.png").probabilities  # doctest: +SKIP
         {'Covid': 0.02, 'Normal': 0.95, 'Pneumonia': 0.03}
     """
 
@@ -198,19 +198,19 @@ class Classifier:
         return self.answer(*images.decode_with_warning(image))
 
     def answer(self, pixels: np.ndarray, warning: str | None = None) -> Prediction:
-        """Answer for an image that is decoded already.
+        """Answer for an image that is decoded already, without its plain margins.
 
         Args:
             pixels: uint8 `(h, w)`, as `images.decode_with_warning` gives them.
             warning: what it said of the file.
         """
-        outputs = self.outputs(pixels)
-        wrong = self._what_is_wrong(pixels, outputs["features"])
+        box, inside, outputs = self._look(pixels)
+        wrong = self._what_is_wrong(inside, outputs["features"])
         if wrong:
             pixels = np.ascontiguousarray(upright.VERSIONS[wrong](pixels))
-            outputs = self.outputs(pixels)
+            box, inside, outputs = self._look(pixels)
         probabilities = outputs["probabilities"]
-        score, smoothed = self._distance_of(pixels, outputs["features"])
+        score, smoothed = self._distance_of(inside, outputs["features"])
         is_chest = self._distance is None or score <= self.config.ood_threshold
         abstained = bool(is_chest and probabilities.max() < self.config.abstain_below)
         warnings = [warning] if warning else []
@@ -219,14 +219,14 @@ class Classifier:
         if is_chest and smoothed:
             warnings.append(SMOOTHED)
         limit = self.config.lateral_threshold
-        if is_chest and limit is not None and images.mirror_correlation(pixels) < limit:
+        if is_chest and limit is not None and images.mirror_correlation(inside) < limit:
             warnings.append(LATERAL)
         return Prediction(
             label=self.classes[int(probabilities.argmax())] if is_chest and not abstained else None,
             probabilities={
                 name: float(value) for name, value in zip(self.classes, probabilities, strict=True)
             },
-            heatmaps=_scaled(outputs.get("heatmaps")),
+            heatmaps=_scaled(outputs.get("heatmaps"), box, pixels.shape),
             is_chest_radiograph=bool(is_chest),
             ood_score=score,
             abstained=abstained,
@@ -268,8 +268,14 @@ class Classifier:
         """Answer for several images, in their order; the first unreadable one raises."""
         return [self.predict(image) for image in batch]
 
+    def _look(self, pixels: np.ndarray) -> tuple[margins.Box, np.ndarray, dict[str, np.ndarray]]:
+        """What the network says of an image without its plain margins, and where that lies."""
+        box = margins.content(pixels)
+        inside = np.ascontiguousarray(pixels[box])
+        return box, inside, self.outputs(inside)
+
     def outputs(self, image: images.ImageLike) -> dict[str, np.ndarray]:
-        """What the network itself says of an image.
+        """What the network itself says of an image, plain margins and all.
 
         Returns:
             `probabilities` `(classes,)`; `features` `(d,)`, the means of the activations at
@@ -285,8 +291,8 @@ class Classifier:
     def _distance_of(self, pixels: np.ndarray, features: np.ndarray) -> tuple[float, bool]:
         """Distance from the training images, and whether it is that of a smoothed copy.
 
-        Noise and the blocks of JPEG take a film as far away as a hand. Smoothing takes them out
-        again and brings a hand no nearer, so what is far gets a second look.
+        Noise and the blocks of JPEG take a radiograph as far away as a hand. Smoothing takes them
+        out again and brings a hand no nearer, so what is far gets a second look.
         """
         if self._distance is None:
             return 0.0, False
@@ -365,15 +371,15 @@ SMOOTHED = (
 )
 
 LATERAL = (
-    "The two halves of this image differ more than in frontal films: if it is a lateral film, "
-    "the answer means nothing."
+    "The two halves of this image differ more than in frontal radiographs: if it is a "
+    "lateral radiograph, the answer means nothing."
 )
 
 
-def _scaled(maps: np.ndarray | None) -> np.ndarray | None:
+def _scaled(maps: np.ndarray | None, box: margins.Box, shape: tuple[int, int]) -> np.ndarray | None:
     if maps is None:
         return None
-    maps = np.maximum(maps, 0.0)
+    maps = margins.put_back(np.maximum(maps, 0.0), box, shape)
     peak = maps.max()
     return (maps / peak if peak > 0 else maps).astype(np.float32)
 

@@ -23,6 +23,9 @@ class UserError(Exception):
 class ImageError(UserError):
     """One image cannot be used; the text says why, without the name of the file."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(shown(text))  # It may quote what stands in the file.
+
 
 class NoImage(ImageError):
     """A file that holds no image by nature, such as a report on a patient's CD."""
@@ -72,7 +75,8 @@ def run_cli(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in _OS_SENTENCES:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of a copy, what was written
+        where = f"{name}: " if name else ""
         sys.exit(_fail(f"{where}{_OS_SENTENCES[error.errno]}", 2))
 
 

@@ -5,9 +5,13 @@ bytes. Hidden files and what operating systems leave behind are passed over.
 """
 
 import collections
+import contextlib
 import dataclasses
+import glob
 import os
-from collections.abc import Callable, Iterable
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -184,3 +188,51 @@ def check_output(
     if built and not ours and folder.exists() and any(folder.iterdir()):
         raise UserError(f"{option} {out} exists and holds something else; name a new folder")
     return folder
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Build a folder that appears under its name once it is whole; what lay there goes then.
+
+    What runs left behind that were killed is removed; another run at work keeps its own.
+
+    Args:
+        folder: from `check_output`.
+
+    Yields:
+        The folder to fill, which lies beside it.
+    """
+    _remove_leftovers(folder)
+    part, old = (folder.with_name(f"{folder.name}.{end}-{os.getpid()}") for end in ("part", "old"))
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for path in folder.parent.glob(f"{glob.escape(folder.name)}.*-*"):
+        match = re.fullmatch(r"\.(part|old)-(\d+)", path.name.removeprefix(folder.name))
+        if not match or _is_running(int(match[2])):
+            continue
+        if match[1] == "old" and not folder.exists():  # It was killed between two renamings.
+            path.rename(folder)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -109,8 +109,8 @@ def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
     if is_dicom(data):
         from aihealth.dicom import decode_dicom  # pydicom is loaded for DICOM files only.
 
-        film = decode_dicom(data)
-        return film.pixels, film.warning
+        decoded = decode_dicom(data)
+        return decoded.pixels, decoded.warning
     pixels, picture, more = _read(lambda: _open(data), data)
     if picture.format == "JPEG" and structure.may_be_short(data, picture):
         # Pillow fills what is missing with grey; other bytes in its place would make a difference.
@@ -206,12 +206,12 @@ def prepare(image: ImageLike, size: int) -> np.ndarray:
     if pixels.shape == (size, size):
         return pixels
     picture = Image.fromarray(pixels)
-    # `reducing_gap` first shrinks by a whole factor: large films cost little more than small ones.
+    # `reducing_gap` first shrinks by a whole factor: large images cost little more than small ones.
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
 def mirror_correlation(pixels: np.ndarray) -> float:
-    """How alike the two halves of an image are, as a frontal film's are and a lateral one's not.
+    """How alike the two halves of an image are: a frontal radiograph's are, a lateral one's not.
 
     Args:
         pixels: uint8 `(h, w)`.

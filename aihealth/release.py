@@ -63,7 +63,7 @@ class ReleaseConfig:
         ood_threshold: out-of-distribution score above which an image is no chest radiograph.
         versions_above: out-of-distribution score above which an image is looked at as a negative
             and turned, too; None never.
-        lateral_threshold: mirror correlation under which a film may be lateral, -1..1.
+        lateral_threshold: mirror correlation under which a radiograph may be lateral, -1..1.
         shift_limit: what images of known hospitals, taken together, differ by at most.
         version: semantic version of a published release, None before.
         format: version of this file's layout.
@@ -256,28 +256,6 @@ def whole_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     finally:
         if not in_place:
             part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder that appears under its name once it is whole, in place of what is there.
-
-    Args:
-        folder: as `files.check_output` gives it; gives another one beside it, empty, to fill.
-    """
-    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
-    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 @contextlib.contextmanager

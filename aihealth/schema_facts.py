@@ -182,6 +182,7 @@ _RUN: dict[str, Rule] = {
     "base_models": Many(dataclasses.replace(_ORIGIN, needed=("repo_id",))),
     "starting_weights": Value(_starting_weights, "a text, a list of texts, or null"),
     "device": _TEXT,
+    "sources": Value(or_null(are_texts), "a list of texts, or null"),
     "seconds": Value(or_null(number(0)), "a number from 0, or null"),
     **dict.fromkeys(("images", "settings", "versions"), _FACTS),
     **dict.fromkeys(("seed", "epochs", "best_epoch", "leave_out"), _FACT),

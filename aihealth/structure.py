@@ -178,7 +178,7 @@ class _Scans:
     """What the scans of a JPEG hold of each component's 64 coefficients."""
 
     def __init__(self) -> None:
-        self.count, self.progressive = 0, False
+        self.count, self.progressive, self._arithmetic = 0, False, False  # a frame may be missing
         self._missing: dict[tuple[int, int], int] = {}  # (component, coefficient): bits to come
         self._first: dict[int, int] = {}  # of a Huffman table: the symbol that zeros stand for
 

@@ -1,8 +1,8 @@
-"""Negatives and films that lie on their side or head: told by which version is a radiograph.
+"""Negatives and radiographs that lie on their side or head: told by which version is a radiograph.
 
-The out-of-distribution score of a film that is turned or negative is larger than that of the right
-one nearly always, so an image that lies farther from the training images than most of them is
-looked at in every version, and judged in the one that lies much nearer.
+A radiograph that is turned or negative nearly always has a larger out-of-distribution score than
+the right one. So an image that lies farther from the training images than most of them is looked at
+in every version, and judged in the one that lies much nearer.
 """
 
 from collections.abc import Callable

@@ -20,7 +20,7 @@ import numpy as np
 
 from aihealth import Classifier
 from aihealth.errors import ImageError
-from tests.helpers.engine import Engine, Refused, opened, warning_of
+from tests.helpers.engine import Engine, Refused, memory_mb, opened, warning_of
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     with opened(args.page) as engine:
         opening = {"seconds_to_open": round(time.perf_counter() - start, 1)}
         report = opening | compare(classifier, engine, list(sample(args.folders, args.images)))
-        report["memory_mb"] = engine.memory_mb()
+        report["memory_mb"] = memory_mb(engine.page)
     print(json.dumps(report, indent=2))
     sys.exit(1 if report["other_answers"] else 0)
 

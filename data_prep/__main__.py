@@ -50,14 +50,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _add_compose(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "compose",
-        help="put lungs without surroundings into the lungs of whole films",
+        help="put lungs without surroundings into the lungs of whole radiographs",
         description="Write DIR/<class>/ with one image for each one of lungs on black, put into "
-        "a film whose lungs are outlined: for `train.py --train-only`, not to measure with.",
+        "a radiograph whose lungs are outlined: for `train.py --train-only`, not to measure with.",
     )
     for name, told in (
         ("lungs", "class folders of lungs on black"),
-        ("films", "whole films"),
-        ("masks", "outlines of the lungs of such films, white on black, of the same names"),
+        ("radiographs", "whole radiographs"),
+        ("masks", "outlines of the lungs of such radiographs, white on black, of the same names"),
     ):
         parser.add_argument(f"--{name}", required=True, metavar="DIR", help=told)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
@@ -68,7 +68,7 @@ def _add_compose(commands: argparse._SubParsersAction) -> None:
 def _compose(args: argparse.Namespace) -> None:
     from data_prep import compose
 
-    count = compose.compose(args.lungs, args.films, args.masks, args.out, args.seed)
+    count = compose.compose(args.lungs, args.radiographs, args.masks, args.out, args.seed)
     print(f"{count} images in {args.out}, to train on only")
 
 

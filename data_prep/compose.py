@@ -1,11 +1,12 @@
-"""Lungs of one collection in the films of another: images with two classes from one source.
+"""Lungs of one collection in the radiographs of another: images with two classes from one source.
 
 Some collections hold lungs only, cut out along an outline that follows the disease: the outline
-alone tells the class. Put into the lungs of whole films, box on box, with the grey levels of the
-film and a soft edge, outline and surroundings say nothing any more. Such images share their
-surroundings, so they are for `train.py --train-only`, never to measure with.
+alone tells the class. Put into the lungs of whole radiographs, box on box, with
+the grey levels of the radiograph and a soft edge, outline and surroundings say nothing any more.
+Such images share their surroundings: they are for `train.py --train-only`, never to measure with.
 """
 
+import io
 import random
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image, ImageFilter
 from aihealth import images
 from aihealth.data.layouts import CLASSES
 from aihealth.errors import UserError
-from aihealth.files import check_output, suffix_is_image
+from aihealth.files import check_output, suffix_is_image, whole_folder
 
 SIDE = 224  # of the images, pixels
 _BLACK = 8  # grey levels up to this are outside of the lungs
@@ -23,51 +24,59 @@ _LEAST = 1500  # pixels of lung that both share, below which a pair is left out
 _QUALITY = 92  # of JPEG
 
 
-def compose(lungs: str, films: str, masks: str, out: str, seed: int = 1337) -> int:
+def compose(lungs: str, radiographs: str, masks: str, out: str, seed: int = 1337) -> int:
     """Write a folder with the class folders of `lungs`, for `train.py --train-only`.
 
     Args:
         lungs: folder with folders of some of the classes, with lungs on black in them.
-        films: folder, at any depth, of whole films.
-        masks: folder of outlines of the lungs of some of these films: white on black, PNG files of
-            the films' names.
+        radiographs: folder, at any depth, of whole radiographs.
+        masks: folder of outlines of the lungs of some of these radiographs: white on black, PNG
+            files of the radiographs' names.
         out: the folder to write; must be empty or not there.
-        seed: which lungs go into which film.
+        seed: which lungs go into which radiograph.
 
     Returns:
         How many images were written; pairs that hardly overlap are left out.
 
     Raises:
-        UserError: `out` holds something, no film belongs to a mask, there are no lungs, or a file
-            cannot be read.
+        UserError: `out` holds something, no radiograph belongs to a mask, there are no lungs, or
+            a file cannot be read.
     """
-    check_output(out, built=True)
-    backgrounds = _backgrounds(films, masks)
-    rng, written = random.Random(seed), 0
+    folder = check_output(out, built=True)
+    backgrounds = _backgrounds(radiographs, masks)
+    with whole_folder(folder) as part:
+        if written := _write(lungs, backgrounds, random.Random(seed), part):
+            return written
+        raise UserError(f"{lungs} has no class folder ({', '.join(CLASSES)}) with lungs on black")
+
+
+def _write(lungs: str, backgrounds: list[tuple], rng: random.Random, out: Path) -> int:
+    written = 0
     for path in sorted(Path(lungs).glob("*/*")):
         if path.parent.name not in CLASSES or not suffix_is_image(path):
             continue
-        film, mask, box = backgrounds[rng.randrange(len(backgrounds))]
-        made = put(images.decode(path).astype(np.float32), film, mask, box)
+        radiograph, mask, box = backgrounds[rng.randrange(len(backgrounds))]
+        made = put(images.decode(path).astype(np.float32), radiograph, mask, box)
         if made is not None:
             target = Path(out, path.parent.name, f"{path.stem}.jpg")
             target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(made).save(target, quality=_QUALITY)
+            # Pillow writes a JPEG past Python, and does not see that a full disk took half of it.
+            file = io.BytesIO()
+            Image.fromarray(made).save(file, "JPEG", quality=_QUALITY)
+            target.write_bytes(file.getbuffer())
             written += 1
-    if not written:
-        raise UserError(f"{lungs} has no class folder ({', '.join(CLASSES)}) with lungs on black")
     return written
 
 
 def put(
-    lungs: np.ndarray, film: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int]
+    lungs: np.ndarray, radiograph: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int]
 ) -> np.ndarray | None:
-    """Lungs, squeezed into the box of a film's lungs.
+    """Lungs, squeezed into the box of a radiograph's lungs.
 
     Args:
         lungs: `(h, w)` grey levels, black outside.
-        film: `(SIDE, SIDE)` grey levels.
-        mask: `(SIDE, SIDE)` bool, the film's lungs.
+        radiograph: `(SIDE, SIDE)` grey levels.
+        mask: `(SIDE, SIDE)` bool, the radiograph's lungs.
         box: left, top, right, bottom of `mask`.
 
     Returns:
@@ -80,7 +89,7 @@ def put(
         (slice(box[1], box[3]), slice(box[0], box[2])),
         (box[2] - box[0], box[3] - box[1]),
     )
-    inside, cover = np.zeros_like(film), np.zeros_like(film)
+    inside, cover = np.zeros_like(radiograph), np.zeros_like(radiograph)
     inside[target] = _resized(lungs, box_of(outline), size)
     shrunk = _resized(outline * 255.0, box_of(outline), size)
     cover[target] = _filtered(shrunk, ImageFilter.MinFilter(7))
@@ -88,11 +97,11 @@ def put(
     common = (cover / 255 * _filtered(mask * 255.0, ImageFilter.MinFilter(5)) / 255) > 0.5
     if common.sum() < _LEAST:
         return None
-    spread = np.clip(film[mask].std() / (inside[common].std() + 1), 0.6, 1.6)
-    dark, own = np.percentile(film[mask], 25), np.percentile(inside[common], 25)
+    spread = np.clip(radiograph[mask].std() / (inside[common].std() + 1), 0.6, 1.6)
+    dark, own = np.percentile(radiograph[mask], 25), np.percentile(inside[common], 25)
     levels = (inside - own) * spread + dark
     soft = _filtered(common * 255.0, ImageFilter.GaussianBlur(2)) / 255 * (cover > 0)
-    return np.uint8(np.clip(film * (1 - soft) + levels * soft, 0, 255))
+    return np.uint8(np.clip(radiograph * (1 - soft) + levels * soft, 0, 255))
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -101,17 +110,17 @@ def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _backgrounds(films: str, masks: str) -> list[tuple]:
+def _backgrounds(radiographs: str, masks: str) -> list[tuple]:
     outlines = {path.stem: path for path in sorted(Path(masks).rglob("*.png"))}
     found = []
-    for path in sorted(Path(films).rglob("*")):
+    for path in sorted(Path(radiographs).rglob("*")):
         if path.stem in outlines and suffix_is_image(path) and path != outlines[path.stem]:
             mask = images.prepare(outlines[path.stem], SIDE) > 127
             if mask.any():
-                film = images.prepare(path, SIDE).astype(np.float32)
-                found.append((film, mask, box_of(mask)))
+                radiograph = images.prepare(path, SIDE).astype(np.float32)
+                found.append((radiograph, mask, box_of(mask)))
     if not found:
-        raise UserError(f"no film in {films} has an outline of its name in {masks}")
+        raise UserError(f"no radiograph in {radiographs} has an outline of its name in {masks}")
     return found
 
 

@@ -1,11 +1,10 @@
 """A small collection of drawn radiographs with the faults of real ones. It is not medical data.
 
-Three hospitals, each with films of its own look; several pictures of some patients; near-duplicates
-and exact copies under other patients' names. The layout is that of the original project's
+Three hospitals, each with a look of its own; several pictures of some patients; near-duplicates and
+exact copies under other patients' names. The layout is that of the original project's
 `DataSet/`, one folder per hospital: `<hospital>/<Class>/<hospital>_<patient>_<picture>.png`.
 """
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from aihealth.data.layouts import CLASSES
 from aihealth.data.manifest import DRAWN_KEY, DRAWN_TEXT
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
-from aihealth.files import check_output
-from aihealth.release import whole_folder
+from aihealth.files import check_output, whole_folder
 from data_prep.radiographs import STYLES, Style, draw_anatomy, draw_radiograph
 
 SIZE = 256
@@ -63,6 +61,7 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
 
     def draw(job: tuple[str, str, int, int]) -> int:
         hospital, label, first, count = job
+        (part / hospital / label).mkdir(parents=True, exist_ok=True)
         order = [seed, list(STYLES).index(hospital), CLASSES.index(label), first]
         rng = np.random.default_rng(order)
         for name, picture in _pictures(rng, hospital, label, first, count):
@@ -70,8 +69,6 @@ def make_demo(out: str | Path, images_per_class: int, seed: int) -> str:
         return count
 
     with whole_folder(folder) as part:
-        for hospital, label in itertools.product(STYLES, CLASSES):
-            (part / hospital / label).mkdir(parents=True)
         total = sum(in_order(draw, jobs, "drawing"))
         (part / "README.txt").write_text(_README, encoding="utf-8")
     return (

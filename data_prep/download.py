@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from aihealth.errors import UserError, first_line
-from aihealth.files import check_output
+from aihealth.files import check_output, whole_folder
 from aihealth.hub import resolve
-from aihealth.release import whole_folder
 
 # The collection that the original project ships: 1626 Covid, 1802 Normal, 1800 Pneumonia.
 KAGGLE_ID = "sachinkumar413/covid-pneumonia-normal-chest-xray-images"

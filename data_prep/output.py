@@ -1,9 +1,7 @@
 """The folder that `prepare` makes: may it be made, is it there already, written whole or not."""
 
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,9 @@ from typing import Any
 from aihealth.data.manifest import REPORT, Row, is_prepared, read_manifest, write_manifest
 from aihealth.data.parallel import in_order
 from aihealth.errors import UserError
+from aihealth.files import whole_folder
 from aihealth.images import read_bytes
-from aihealth.release import read_json, whole_folder, write_json
+from aihealth.release import read_json, write_json
 from data_prep.clean import clean_bytes
 from data_prep.scan import Scanned
 
@@ -55,8 +54,6 @@ def write(
         splits: of each image; None leaves it out.
         report: see `prepare`.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(out)
     named = zip(images, groups, splits, _stems(images), strict=True)
     jobs = [(image, group, split, stem) for image, group, split, stem in named if split]
     with whole_folder(out) as part:
@@ -92,21 +89,3 @@ def _stems(images: Sequence[Scanned]) -> list[str]:
         taken.add(unique.lower())
         stems.append(unique)
     return stems
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove what runs left behind that were killed; another run at work keeps its own."""
-    for folder in out.parent.glob(f"{out.name}.*-*"):
-        match = re.fullmatch(re.escape(out.name) + r"\.(part|old)-(\d+)", folder.name)
-        if match and not _is_running(int(match[2])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -5,11 +5,12 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import batch
 import front
 import gradio as gr
-import overlay
+import pictures
 import places
 import render
 import texts
@@ -70,7 +71,8 @@ class Answers:
         Returns:
             One object an image: `file` (its name), what `predict` returns, and `error`.
         """
-        return [{**row.to_dict(), **self._identity()} for row in self._rows(_uploads(files))]
+        rows = self._rows(batch.items(_uploads(files)))
+        return [{**row.to_dict(), **self._identity()} for row in rows]
 
     def show(self, image: dict, language: str) -> dict:
         """The page's answer for one image.
@@ -93,10 +95,7 @@ class Answers:
         return {
             "html": render.answer(prediction, config, self._served.reliability, language),
             "image": render.picture(
-                prediction,
-                language,
-                self._model(),
-                self._stored(_path(image), prediction),
+                prediction, language, self._model(), self._stored(_path(image), prediction)
             ),
             "label": prediction.label,
             "refused": False,
@@ -105,25 +104,24 @@ class Answers:
     def show_batch(self, files: list[dict], language: str) -> Iterator[dict]:
         """The page's table for many images: how far it is (done, total), at last the `html`."""
         language = texts.of_language(language)
-        uploads = _uploads(files)
-        total, rows, told = batch.count_images(uploads), [], 0.0
-        for row in self._rows(uploads):
+        images = batch.items(_uploads(files))
+        total, rows, told = min(len(images), batch.MAX_IMAGES), [], 0.0
+        for row in self._rows(images):
             rows.append(row)
             if time.monotonic() > told + STEP and len(rows) < total:
                 told = time.monotonic()
                 yield {"done": len(rows), "total": total}
         classifier = self._served.classifier
         warning = classifier.shift(row.prediction for row in rows if row.prediction).warning
-        csv = batch.csv_url(rows, classifier, warning)
+        csv = batch.to_csv(rows, classifier, warning)
         yield {"html": render.table(rows, classifier.classes, language, warning, csv)}
 
-    def _stored(self, path: str, prediction: Prediction) -> overlay.Stored | None:
-        return self._workers.submit(overlay.stored, _read(path), prediction.pixels).result()
+    def _stored(self, path: str, prediction: Prediction) -> dict[str, Any] | None:
+        return self._workers.submit(pictures.stored, _read(path), prediction.pixels).result()
 
-    def _rows(self, uploads: list[tuple[str, str]]) -> Iterator[batch.Row]:
+    def _rows(self, images: list[batch.Item]) -> Iterator[batch.Row]:
         self._require_model()
-        for item in batch.contents(uploads):
-            yield batch.read(self._predict, *item)
+        return batch.rows(self._predict, images)
 
     def _classify(self, path: str | Path) -> Prediction:
         self._require_model()

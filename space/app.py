@@ -108,16 +108,11 @@ def sentences(served: startup.Served, language: str) -> dict[str, str]:
     }
 
 
-def settings(served: startup.Served) -> dict[str, Any]:
+def settings() -> dict[str, Any]:
     """What gradio.js needs to know."""
-    classes = served.classifier.classes if served.classifier else []
     return {
         "megabytes": images.MAX_BYTES // 2**20,
         "texts": {language: texts.table(language) for language in texts.LANGUAGES},
-        "names": {
-            language: {name: texts.class_name(name, language) for name in classes}
-            for language in texts.LANGUAGES
-        },
     }
 
 
@@ -143,7 +138,7 @@ def main() -> None:
     page.launch(
         theme=looks.theme(),
         css=looks.css(),
-        head=looks.head(settings(served)),
+        head=looks.head(settings()),
         app_kwargs={
             "routes": looks.routes(),
             "middleware": [

@@ -3,15 +3,15 @@
 Archives are read entry by entry in memory, within limits, and never unpacked to the disk.
 """
 
-import base64
 import dataclasses
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
-import overlay
+import pictures
 
 from aihealth import Classifier, Prediction, answers
 from aihealth.images import MAX_BYTES, ImageError, read_bytes
@@ -56,55 +56,48 @@ class Row:
         return {"file": self.name, **self.prediction.to_dict(), "error": None}
 
 
-def read(
-    predict: Callable[[bytes], Prediction],
-    name: str,
-    content: bytes | ImageError,
-    upload: int = 0,
-) -> Row:
-    """Answer for one file of a batch; a broken file is a row with its reason."""
-    if isinstance(content, ImageError):
-        return Row(name, error=str(content), upload=upload)
-    try:
-        prediction = predict(content)
-    except ImageError as error:
-        return Row(name, error=str(error), upload=upload)
-    # Two hundred radiographs of full size would not fit into the memory of a small machine.
-    small = overlay.shrink(prediction.pixels, overlay.THUMBNAIL_SIDE)
-    return Row(name, dataclasses.replace(prediction, pixels=small, heatmaps=None), upload=upload)
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One image of a batch that is not read yet.
+
+    Attributes:
+        name: as in `Row`.
+        upload: as in `Row`.
+        read: gives its bytes, or raises `ImageError`.
+    """
+
+    name: str
+    upload: int
+    read: Callable[[], bytes]
 
 
-def contents(uploads: list[tuple[str, str]]) -> Iterator[tuple[str, bytes | ImageError, int]]:
-    """Name and bytes of every image, or why it cannot be had, and which upload it came from.
-
-    Of the images beyond `MAX_IMAGES` the names are given, and nothing is read.
+def items(uploads: list[tuple[str, str]]) -> list[Item]:
+    """Every image of files and archives, in their order; nothing is unpacked yet.
 
     Args:
         uploads: pairs of the visitor's file name and the path where it lies.
     """
-    left = MAX_IMAGES
-    for index, (name, path) in enumerate(uploads):
-        if left == 0 and not zipfile.is_zipfile(path):
-            yield name, ImageError(TOO_MANY), index
-            continue
-        for entry, content in _expand(name, path, left):
-            yield entry, content, index
-            left = max(0, left - 1)
+    return [
+        Item(name, number, read)
+        for number, upload in enumerate(uploads)
+        for name, read in _inside(*upload)
+    ]
 
 
-def count_images(uploads: list[tuple[str, str]]) -> int:
-    """How many rows `contents` will give; archives are not unpacked for it."""
-    total = 0
-    for _, path in uploads:
-        if not zipfile.is_zipfile(path):
-            total += 1
-            continue
+def rows(predict: Callable[[bytes], Prediction], images: list[Item]) -> Iterator[Row]:
+    """Answer for each; a broken one, and one beyond `MAX_IMAGES`, is a row with its reason."""
+    for number, image in enumerate(images):
         try:
-            with _open_archive(path) as archive:
-                total += sum(map(_is_wanted, archive.infolist()))
-        except Exception:  # As in `_expand`.
-            total += 1
-    return min(total, MAX_IMAGES)
+            if number >= MAX_IMAGES:
+                raise ImageError(TOO_MANY)
+            answer = predict(image.read())
+        except ImageError as error:
+            yield Row(image.name, error=str(error), upload=image.upload)
+            continue
+        # Two hundred radiographs of full size would not fit into the memory of a small machine.
+        small = pictures.shrink(answer.pixels, pictures.THUMBNAIL_SIDE)
+        answer = dataclasses.replace(answer, pixels=small, heatmaps=None)
+        yield Row(image.name, answer, upload=image.upload)
 
 
 def to_csv(rows: list[Row], classifier: Classifier, shift_warning: str | None = None) -> str:
@@ -117,76 +110,64 @@ def to_csv(rows: list[Row], classifier: Classifier, shift_warning: str | None = 
     return text.getvalue()
 
 
-def csv_url(rows: list[Row], classifier: Classifier, shift_warning: str | None = None) -> str:
-    """The CSV as a data URL, so that no file of answers is left on the server.
-
-    The byte order mark makes spreadsheets read the file as UTF-8.
-    """
-    data = to_csv(rows, classifier, shift_warning).encode("utf-8-sig")
-    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(data).decode("ascii")
-
-
-def _expand(name: str, path: str, most: int) -> Iterator[tuple[str, bytes | ImageError]]:
+def _inside(name: str, path: str) -> list[tuple[str, Callable[[], bytes]]]:
+    if not zipfile.is_zipfile(path):
+        return [(name, partial(read_bytes, path))]
     try:
-        if not zipfile.is_zipfile(path):
-            yield name, read_bytes(path)
-            return
+        archive = _Archive(path)
     except ImageError as error:
-        yield name, error
-        return
-    try:
-        with _open_archive(path) as archive:
-            yield from _entries(name, archive, most)
-    except ImageError as error:
-        yield name, error
-    except Exception:  # zipfile raises many kinds on damaged archives.
-        yield name, ImageError("the ZIP archive is damaged")
+        return [(name, partial(_refuse, error))]
+    return [(entry.filename, partial(archive.read, entry)) for entry in archive.entries]
 
 
-def _open_archive(path: str) -> zipfile.ZipFile:
-    """Open an archive unless it has very many entries, of which `ZipFile` makes objects at once.
-
-    What an archive says of their number is not to be trusted, so their signatures are counted.
-
-    Raises:
-        ImageError: it has more than `MAX_ENTRIES`.
-    """
-    if read_bytes(path).count(b"PK\x01\x02") > MAX_ENTRIES:
-        raise ImageError(TOO_MANY_ENTRIES)
-    return zipfile.ZipFile(path)
+def _refuse(error: ImageError) -> NoReturn:
+    raise error
 
 
-def _entries(
-    archive_name: str, archive: zipfile.ZipFile, most: int
-) -> Iterator[tuple[str, bytes | ImageError]]:
-    wanted = [entry for entry in archive.infolist() if _is_wanted(entry)]
-    if not wanted:
-        yield archive_name, ImageError("the ZIP archive has no file in it")
-    unpacked = 0
-    for number, entry in enumerate(wanted):
-        if number >= most or unpacked > MAX_UNPACKED:
-            reason = TOO_MANY if number >= most else TOO_LARGE
-            yield entry.filename, ImageError(reason)
-            continue
-        content = _read_entry(archive, entry)
-        unpacked += len(content) if isinstance(content, bytes) else MAX_BYTES
-        yield entry.filename, content
+class _Archive:
+    """A ZIP archive, of which at most `MAX_UNPACKED` bytes are read."""
 
+    def __init__(self, path: str) -> None:
+        """Open it, unless it has very many entries, of which `ZipFile` makes objects at once.
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | ImageError:
-    """Read at most `MAX_BYTES`: the size that an entry claims is not to be trusted."""
-    if entry.flag_bits & 1:
-        return ImageError("the file is locked with a password")
-    try:
-        with archive.open(entry) as file:
-            data = file.read(MAX_BYTES + 1)
-    except Exception:  # Each way of compressing has errors of its own.
-        return ImageError("the file is damaged inside the ZIP archive")
-    if len(data) > MAX_BYTES:
-        return ImageError(f"the file has more than {MAX_BYTES // 2**20} MB")
-    if data.startswith(b"PK\x03\x04"):
-        return ImageError(NESTED)
-    return data
+        What an archive says of their number is not to be trusted, so their signatures are counted.
+
+        Raises:
+            ImageError: it has more than `MAX_ENTRIES`, none, or is damaged.
+        """
+        if read_bytes(path).count(b"PK\x01\x02") > MAX_ENTRIES:
+            raise ImageError(TOO_MANY_ENTRIES)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except Exception:  # zipfile raises many kinds.
+            raise ImageError("the ZIP archive is damaged") from None
+        self.entries = [entry for entry in self._archive.infolist() if _is_wanted(entry)]
+        if not self.entries:
+            raise ImageError("the ZIP archive has no file in it")
+        self._left = MAX_UNPACKED
+
+    def read(self, entry: zipfile.ZipInfo) -> bytes:
+        """Read at most `MAX_BYTES`: the size that an entry claims is not to be trusted.
+
+        Raises:
+            ImageError: why it cannot be had.
+        """
+        if self._left < 0:
+            raise ImageError(TOO_LARGE)
+        self._left -= MAX_BYTES
+        if entry.flag_bits & 1:
+            raise ImageError("the file is locked with a password")
+        try:
+            with self._archive.open(entry) as file:
+                data = file.read(MAX_BYTES + 1)
+        except Exception:  # Each way of compressing has errors of its own.
+            raise ImageError("the file is damaged inside the ZIP archive") from None
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"the file has more than {MAX_BYTES // 2**20} MB")
+        self._left += MAX_BYTES - len(data)
+        if data.startswith(b"PK\x03\x04"):
+            raise ImageError(NESTED)
+        return data
 
 
 def _is_wanted(entry: zipfile.ZipInfo) -> bool:

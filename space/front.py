@@ -26,7 +26,10 @@ REMOVED = (
     "ones; send it again"
 )
 NO_ROOM = "there is no room for uploads at the moment; try again later"
-FAILED = "the request cannot be answered"
+FAILED = (
+    "the call failed: send an image as an uploaded file, as the page's tab on the API shows; if it "
+    "is one, try again"
+)
 
 # Gradio's page has inline scripts and styles, and makes functions out of text.
 POLICY = "; ".join(
@@ -220,12 +223,6 @@ def quiet_log() -> None:
     )
     for module in (queueing, routes):
         module.traceback = quiet
-
-
-FAILED = (
-    "the call failed: send an image as an uploaded file, as the page's tab on the API shows; if it "
-    "is one, try again"
-)
 
 
 def say_failures() -> None:

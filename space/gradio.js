@@ -1,5 +1,6 @@
 // The page's server: files go to Gradio's documented HTTP API. Their names stay in the browser.
-import { Refused, setUpPage, speaker } from "./page.js";
+import { drawn, Refused, setUpPage, speaker } from "./page.js";
+import { drawGrey } from "./viewer.js";
 
 const settings = JSON.parse(document.getElementById("settings").textContent);
 const language = document.documentElement.lang;
@@ -19,24 +20,22 @@ const upload = async (files, signal) => {
 
 /** Call an endpoint; `onstep` hears what comes before the last answer. */
 const call = async (name, data, signal, onstep) => {
-  const start = await fetch(`gradio_api/call/${name}`, { method: "POST", signal,
+  const address = `gradio_api/call/${name}`;
+  const start = await fetch(address, { method: "POST", signal,
     headers: { "Content-Type": "application/json" }, body: JSON.stringify({ data }) });
   if (!start.ok) throw new Refused(say("busy"));
-  const { event_id } = await start.json();
-  const answer = await fetch(`gradio_api/call/${name}/${event_id}`, { signal });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let text = ""; ; ) {
-    const { value, done } = await reader.read();
-    if (done) throw new Refused(say("not_sent"));
-    text += value;
-    const messages = text.split("\n\n");
-    text = messages.pop();
-    for (const message of messages) {
-      const [, event, json] = /^event: (\w+)\ndata: (.*)$/s.exec(message) ?? [];
-      if (event === "complete") return JSON.parse(json)[0];
-      if (event === "generating") onstep?.(JSON.parse(json)[0]);
-      if (event === "error") throw new Refused(JSON.parse(json)?.error || say("busy"));
-    }
+  const events = new EventSource(`${address}/${(await start.json()).event_id}`);
+  try {
+    return await new Promise((done, failed) => {
+      events.addEventListener("generating", ({ data }) => onstep?.(JSON.parse(data)[0]));
+      events.addEventListener("complete", ({ data }) => done(JSON.parse(data)[0]));
+      // One with data is the server's; one without, the connection's.
+      events.addEventListener("error", ({ data }) => failed(new Refused(
+        data ? JSON.parse(data)?.error || say("busy") : say("not_sent"))));
+      signal.addEventListener("abort", () => failed(signal.reason));
+    });
+  } finally {
+    events.close();
   }
 };
 
@@ -44,13 +43,9 @@ const element = (html) => document.createRange().createContextualFragment(html).
 
 /** The values of a picture: 8 bits, or 16 where its red and green are the two bytes of each. */
 const readValues = async (url, deep) => {
-  const picture = new Image();
-  picture.src = url;
-  await picture.decode();
-  const canvas = document.createElement("canvas");
-  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const picture = await createImageBitmap(await (await fetch(url)).blob());
+  const { width, height } = picture;
+  const context = new OffscreenCanvas(width, height).getContext("2d");
   context.drawImage(picture, 0, 0);
   const { data } = context.getImageData(0, 0, width, height);
   const values = new (deep ? Uint16Array : Uint8Array)(width * height);
@@ -70,14 +65,8 @@ const ask = async (file, signal) => {
   return { ...answer, image, card: element(html) };
 };
 
-const asPng = ({ width, height, luminance }) => {
-  const canvas = document.createElement("canvas");
-  const picture = new ImageData(width, height);
-  Object.assign(canvas, { width, height });
-  luminance.forEach((grey, i) => picture.data.set([grey, grey, grey, 255], 4 * i));
-  canvas.getContext("2d").putImageData(picture, 0, 0);
-  return new Promise((done) => canvas.toBlob(done, "image/png"));
-};
+const asPng = ({ width, height, luminance }) =>
+  drawGrey(new OffscreenCanvas(width, height), luminance).convertToBlob();
 
 const askMany = async (files, signal, onstep) => {
   const large = files.filter((file) => file.size > settings.megabytes * 2 ** 20);
@@ -87,20 +76,12 @@ const askMany = async (files, signal, onstep) => {
   return element((await call("show_batch", [sent, language], signal, onstep)).html);
 };
 
-const start = () => setUpPage({ texts, names: settings.names[language], base: "page/",
-  megabytes: settings.megabytes, failed: say("not_sent"), ask, askMany,
-  askPixels: async (pixels, signal) => ask(await asPng(pixels), signal) });
-
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-copy]");
   if (button) navigator.clipboard.writeText(button.parentNode.querySelector("code").textContent)
     .then(() => (button.textContent = say("copied")));
 });
 
-// Gradio builds the page while this module runs, or after it.
-if (document.getElementById("one")) start();
-else new MutationObserver((_, observer) => {
-  if (!document.getElementById("one")) return;
-  observer.disconnect();
-  start();
-}).observe(document, { childList: true, subtree: true });
+drawn("#one").then(() => setUpPage({ texts, megabytes: settings.megabytes,
+  failed: say("not_sent"), ask, askMany,
+  askPixels: async (pixels, signal) => ask(await asPng(pixels), signal) }));

@@ -20,22 +20,10 @@ _COLOURS = {
     "body_text_color": "var(--ink)",
     "body_text_color_subdued": "var(--soft)",
     "background_fill_primary": "var(--card)",
-    "background_fill_secondary": "var(--paper)",
     "block_background_fill": "var(--card)",
-    "block_label_background_fill": "var(--card)",
-    "block_label_text_color": "var(--soft)",
-    "block_title_text_color": "var(--ink)",
     "border_color_primary": "var(--line)",
-    "block_border_color": "var(--line)",
-    "border_color_accent": "var(--accent)",
     "color_accent": "var(--accent)",
-    "color_accent_soft": "var(--tint)",
-    "button_secondary_background_fill": "var(--card)",
-    "button_secondary_background_fill_hover": "var(--tint)",
-    "button_secondary_text_color": "var(--ink)",
-    "button_secondary_border_color": "var(--line)",
     "loader_color": "var(--accent)",
-    "link_text_color": "var(--accent)",
 }
 
 

@@ -1,8 +1,7 @@
 // The page, whoever answers: files go to a source, answers to the panel, the viewer, the table.
 // Each file that is taken has a turn; what comes back for an earlier turn is thrown away.
 //
-// source: { texts, names: { class: shown name }, megabytes: of a file, base: where examples/ lies,
-//           failed: the sentence for what nobody foresaw,
+// source: { texts, megabytes: of a file, failed: the sentence for what nobody foresaw,
 //           ask(file, signal) and askPixels({ width, height, luminance }, signal): an answer,
 //           askMany(files, signal, onstep): the table, an element,
 //           filesOf(dataTransfer), where folders can be dropped }
@@ -19,6 +18,18 @@ export class Refused extends Error {}
 /** Gives a sentence of `texts` with its blanks filled. */
 export const speaker = (texts) => (key, values = {}) =>
   Object.entries(values).reduce((text, [k, v]) => text.replaceAll(`{${k}}`, v), texts[key]);
+
+/** Resolves once an element is there: Gradio draws its parts late, a tab when it is opened. */
+export const drawn = (selector) => new Promise((done) => {
+  const look = (_, observer) => {
+    if (!$(selector)) return;
+    observer.disconnect();
+    done();
+  };
+  const observer = new MutationObserver(look);
+  observer.observe(document, { childList: true, subtree: true });
+  look([], observer); // It may be there already.
+});
 
 /** What tells files apart is often last: a name keeps its beginning and its end. */
 export const middleCut = (name, most = 40) => name.length <= most ? name
@@ -52,7 +63,7 @@ class Place {
     this.panel = panel;
     this.turn = 0;
     this.empty = [...panel.children];
-    this.viewer = new Viewer(film, source.texts,
+    this.viewer = new Viewer(film,
       { ask: (pixels, covered) => this.askAgain(pixels, covered), ...on });
   }
 
@@ -148,7 +159,7 @@ const setUpOne = () => {
   const follow = (viewer, { zoom, x, y }) => viewer?.image && viewer.set({ zoom, x, y }, true);
   const two = (on) => $("#one").classList.toggle("two", on);
   const compare = () => {
-    other ??= new Viewer($("#beside"), source.texts, { view: (state) => follow(one.viewer, state),
+    other ??= new Viewer($("#beside"), { view: (state) => follow(one.viewer, state),
       remove: () => { other.clear(); two(false); } });
     other.show(one.viewer.image);
     two(true);
@@ -163,17 +174,20 @@ const setUpOne = () => {
     if (target.files.length) take(target.files[0]);
     target.value = ""; // so that the same file can be chosen again
   });
-  const example = async (name) => {
-    const response = await fetch(`${source.base}examples/${encodeURIComponent(name)}`);
-    if (response.ok) take(new File([await response.blob()], name));
-  };
-  document.querySelectorAll("#examples button").forEach((button) =>
-    button.addEventListener("click", () => example(button.dataset.example)));
-  const wanted = asked.get("example");
-  const button = wanted && [...document.querySelectorAll("#examples button")].find((b) =>
-    [b.dataset.example, b.dataset.name].some((n) => n.toLowerCase() === wanted.toLowerCase()));
-  if (button) example(button.dataset.example);
-  else if (wanted) one.show(card(wanted, say("no_example"), "", "refusal"));
+  const wanted = asked.get("example")?.toLowerCase();
+  let found = !wanted;
+  document.querySelectorAll("#examples button").forEach((button) => {
+    const { example, name } = button.dataset;
+    const choose = async () => {
+      const response = await fetch(button.querySelector("img").src);
+      if (response.ok) take(new File([await response.blob()], example));
+    };
+    button.addEventListener("click", choose);
+    if (found || ![example, name].some((n) => n.toLowerCase() === wanted)) return;
+    found = true;
+    choose();
+  });
+  if (!found) one.show(card(asked.get("example"), say("no_example"), "", "refusal"));
   return [one, take];
 };
 
@@ -243,25 +257,22 @@ export const setUpPage = async (how) => {
   const teaches = asked.get("teach") === "1";
   if (teaches) await import("./teach.js"); // before an example shows its answer
   const [one, takeOne] = setUpOne();
-  let takeMany = null; // Gradio draws a tab when it is first opened.
-  const tryMany = () => $("#upload-many") && (takeMany = setUpMany());
-  if (!tryMany()) new MutationObserver((_, observer) => tryMany() && observer.disconnect())
-    .observe(document.body, { childList: true, subtree: true });
+  let takeMany;
+  drawn("#many").then(() => (takeMany = setUpMany()));
   const teaching = $("#teach input");
-  const teach = async () =>
-    (await import("./teach.js")).setUpTeaching({ one, say, names: source.names });
+  const teach = async () => (await import("./teach.js")).setUpTeaching(one, say);
   if ((teaching.checked = teaches)) await teach();
   else teaching.addEventListener("change", () => { one.clear(); teach(); }, { once: true });
   const send = (files) => {
     if (!files?.length) return;
     if ($("#upload-many")?.offsetParent) takeMany(files);
-    else if ($("#upload")?.offsetParent) takeOne(files[0]);
+    else if ($("#upload").offsetParent) takeOne(files[0]);
   };
   document.addEventListener("paste", (event) => send(event.clipboardData?.files));
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", async (event) => {
     event.preventDefault();
-    send(await (source.filesOf?.(event.dataTransfer) ?? event.dataTransfer?.files));
+    send(await (source.filesOf?.(event.dataTransfer) ?? event.dataTransfer.files));
   });
   document.body.dataset.ready = "";
 };

@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import overlay
+import pictures
 import texts
 from batch import Row
 from reliability import Reliability
@@ -34,7 +34,7 @@ _templates = jinja2.Environment(
 
 
 def picture(
-    prediction: Prediction, language: str, model: str, stored: overlay.Stored | None = None
+    prediction: Prediction, language: str, model: str, stored: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What viewer.js takes: the radiograph, its heatmaps, and lines for an export.
 
@@ -44,7 +44,7 @@ def picture(
         prediction: with pixels and heatmaps.
         language: "en" or "fr".
         model: its name and revision.
-        stored: the values that a DICOM file stores, for the window.
+        stored: what `pictures.stored` gives.
     """
     height, width = prediction.pixels.shape
     maps: dict[str, Any] = {"of": {}}
@@ -59,9 +59,10 @@ def picture(
     figures = {name: percent(value, language) for name, value in shares}
     shown = prediction.is_chest_radiograph
     return {
-        "film": overlay.film_url(prediction.pixels),
+        "film": pictures.film_url(prediction.pixels),
         "size": [width, height],
-        **(stored.to_dict() if stored else {}),
+        "alt": say("image_alt", language, width=width, height=height),
+        **(stored or {}),
         "maps": maps,
         "top": top_class(prediction),
         "mapShown": prediction.label is not None,
@@ -143,7 +144,7 @@ def table(
         classes: of the release.
         language: "en" or "fr".
         warning: what the reader should know of the images as a whole.
-        csv: address of the same rows as CSV.
+        csv: the same rows as CSV.
     """
     shown = [_table_row(row, classes, language) for row in rows if not row.left_out]
     states = Counter(row["state"] for row in shown)
@@ -157,7 +158,8 @@ def table(
         rows=shown,
         classes=[class_name(name, language) for name in classes],
         warning=texts.reason(warning, language),
-        csv=csv,
+        # A byte order mark makes spreadsheets read it as UTF-8; no file is left on the server.
+        csv=pictures.data_url("text/csv;charset=utf-8", csv.encode("utf-8-sig")),
         counts={name: states[name] for name in ("answered", "unsure", "turned_away", "failed")},
         left_out=left_out,
     )
@@ -183,7 +185,7 @@ def _table_row(row: Row, classes: list[str], language: str) -> dict[str, Any]:
         "answer": text,
         "note": texts.reason(note, language),
         "numbers": texts.percents(values) if values else [None] * len(classes),
-        "thumbnail": overlay.film_url(answer.pixels) if answer else None,
+        "thumbnail": pictures.film_url(answer.pixels) if answer else None,
     }
 
 
@@ -212,10 +214,12 @@ def parts(
     """
     trusted = trust(served, language)
     classifier = served.classifier
+    classes = classifier.classes if classifier else []
     values: dict[str, dict[str, Any]] = {
         "header": {"drawn": classifier is not None and classifier.config.drawn_data},
         "one": {
             "trust": trusted,
+            "classes": {name: class_name(name, language) for name in classes},
             "examples": [(path.name, *_names(path, language)) for path in examples],
             "drawn_examples": all(path.name.startswith(DRAWN) for path in examples),
         },

@@ -174,8 +174,8 @@ SENTENCES = {
         "Cette image ne ressemble aux images d’entraînement qu’une fois lissée, comme"
         " une image bruitée ou fortement comprimée : la réponse est moins certaine."
     ),
-    "The two halves of this image differ more than in frontal films: if it is a "
-    "lateral film, the answer means nothing.": (
+    "The two halves of this image differ more than in frontal radiographs: if it is a "
+    "lateral radiograph, the answer means nothing.": (
         "Les deux moitiés de cette image diffèrent plus que sur un cliché de face : "
         "si c’est un profil, la réponse ne veut rien dire."
     ),

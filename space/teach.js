@@ -1,34 +1,21 @@
 // Teaching mode: read first, then see the model's answer; or read a whole folder whose subfolders
 // are the labels, in random order, and compare. The readings stay in this page's memory alone.
-import { entries, isZip, isWanted, unpack } from "./zip.js";
+import { copyOf } from "./viewer.js";
+import { entries, isWanted, isZip, unpack } from "./zip.js";
 
 const shuffled = (list) => list.map((item) => [Math.random(), item])
   .sort(([a], [b]) => a - b).map(([, item]) => item);
 
-const element = (tag, text, ...children) => {
-  const made = document.createElement(tag);
-  if (text !== null) made.textContent = text;
-  made.append(...children);
-  return made;
-};
-
-export const setUpTeaching = ({ one, say, names }) => {
+export const setUpTeaching = (one, say) => {
   const root = document.getElementById("one");
   const toggle = document.querySelector("#teach input");
-  const classes = Object.keys(names);
 
-  /** Ask for the reader's own answer; `then` gets it, a class or null for "not sure". */
+  /** Ask for the reader's own answer; `then` gets it, a class or "" for "not sure", and its name. */
   const readFirst = (title, then) => {
-    const buttons = [...classes, null].map((name) => {
-      const button = element("button", name ? names[name] : say("not_sure"));
-      button.type = "button";
-      button.onclick = () => then(name);
-      return button;
-    });
-    const choices = element("div", null, ...buttons);
-    choices.className = "readings";
-    const card = element("section", null, element("h2", title), element("p", say("read_first")), choices);
-    card.className = "card";
+    const card = copyOf("reading");
+    card.querySelector("h2").textContent = title;
+    card.querySelectorAll("button").forEach((button) =>
+      (button.onclick = () => then(button.value, button.textContent)));
     one.show(card);
   };
 
@@ -37,10 +24,11 @@ export const setUpTeaching = ({ one, say, names }) => {
     root.classList.toggle("teaching", active);
     one.hold = active ? (answer, name, reveal) => {
       root.classList.add("blind");
-      readFirst(name, (reading) => {
+      readFirst(name, (_, reading) => {
         root.classList.remove("blind");
-        const own = element("p", say("own_reading", { reading: reading ? names[reading] : say("not_sure") }));
+        const own = document.createElement("p");
         own.className = "again";
+        own.textContent = say("own_reading", { reading });
         reveal().querySelector(".verdict").after(own);
       });
     } : null;
@@ -53,13 +41,15 @@ export const setUpTeaching = ({ one, say, names }) => {
 
   // === A folder or a ZIP of labelled images ===
 
+  const classes = [...copyOf("reading").querySelectorAll("button")].map(({ value }) => value);
+
   const labelled = async (files) => {
     const found = [];
     for (const file of files)
       if (await isZip(file)) found.push(...(await entries(file)).filter((e) => isWanted(e.name)));
       else found.push({ own: file, name: file.webkitRelativePath || file.name });
-    const label = (path) => path.split("/").slice(0, -1).reverse()
-      .map((part) => classes.find((c) => c.toLowerCase() === part.toLowerCase())).find(Boolean);
+    const label = (path) => path.toLowerCase().split("/").slice(0, -1).reverse()
+      .map((part) => classes.find((c) => c.toLowerCase() === part)).find(Boolean);
     return found.map((item) => ({ ...item, label: label(item.name) }));
   };
 
@@ -86,22 +76,16 @@ export const setUpTeaching = ({ one, say, names }) => {
       set(true);
       root.classList.remove("blind");
       one.clear();
-      const row = (title, some, tag = "td") => {
+      const section = copyOf("lesson-done");
+      section.querySelectorAll("tr[data-label]").forEach((row) => {
+        const { label } = row.dataset; // "" for all together
+        const some = results.filter((r) => !label || r.label === label);
         const right = (who) => some.filter((r) => r[who] === r.label).length;
-        const cells = [some.length, right("reading"), right("answer"),
-          some.filter((r) => r.answer === null).length];
-        return element("tr", null, element("th", title), ...cells.map((c) => element(tag, c)));
-      };
-      const heads = ["label", "images", "reader_right", "model_right", "model_unsure"];
-      const table = element("table", null, element("tr", null, ...heads.map((h) => element("th", say(h)))),
-        ...classes.map((c) => row(names[c], results.filter((r) => r.label === c))),
-        row(say("together"), results));
-      const scroll = element("div", null, table);
-      scroll.className = "scroll";
-      const section = element("section", null, element("h2", say("lesson_done")), scroll);
-      section.className = "card lesson batch";
+        for (const figure of [some.length, right("reading"), right("answer"),
+          some.filter((r) => r.answer === null).length]) row.insertCell().textContent = figure;
+      });
       const left = all.length - results.length;
-      if (left) section.append(element("p", say("lesson_left", { n: left })));
+      if (left) section.querySelector("p").textContent = say("lesson_left", { n: left });
       one.show(section);
     };
     next();

@@ -1,7 +1,7 @@
 """Words in the visitor's language, and numbers as each language writes them."""
 
 import re
-from functools import cache
+from functools import cache, partial
 
 from sentences import SENTENCES
 from words import WORDS
@@ -41,14 +41,9 @@ def reason(text: str | None, language: str) -> str | None:
     """Sentences of the package about a file, in the visitor's language."""
     if language == "en" or not text:
         return text
-
-    def in_french(found: re.Match) -> str:
-        french = SENTENCES[_sentences()[found.lastgroup]]
-        pattern = _blanks(_sentences()[found.lastgroup])
-        values = re.fullmatch(pattern, found.group()).groupdict()
-        return french.format(**{key: _in_french(value) for key, value in values.items()})
-
-    return _any_sentence().sub(in_french, text)
+    for pattern, french in _sentences():
+        text = pattern.sub(partial(_filled, french), text)
+    return text
 
 
 def of_language(asked: str | None) -> str:
@@ -96,20 +91,14 @@ def number(text: str, language: str) -> str:
 
 
 @cache
-def _sentences() -> dict[str, str]:
-    """A name for each English sentence, the longest first: one may begin another."""
-    ordered = sorted(SENTENCES, key=len, reverse=True)
-    return {f"sentence{number}": english for number, english in enumerate(ordered)}
+def _sentences() -> list[tuple[re.Pattern, str]]:
+    """Each English sentence, the longest first, as one may begin another, and the French one."""
+    ordered = sorted(SENTENCES.items(), key=lambda pair: len(pair[0]), reverse=True)
+    return [(re.compile(_blanks(english)), french) for english, french in ordered]
 
 
-@cache
-def _any_sentence() -> re.Pattern:
-    return re.compile(
-        "|".join(
-            f"(?P<{name}>{re.sub(r'[?]P<[a-z]+>', '?:', _blanks(english))})"
-            for name, english in _sentences().items()
-        )
-    )
+def _filled(french: str, found: re.Match) -> str:
+    return french.format(**{key: _in_french(value) for key, value in found.groupdict().items()})
 
 
 def _blanks(english: str) -> str:

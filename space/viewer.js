@@ -1,5 +1,6 @@
 // A viewer of radiographs: window and level, zoom, heatmap with its legend, keys, cover, export.
-// A plain module that knows no server: whoever has an image and an answer calls `show`.
+// It knows no server: whoever has an image and an answer calls `show`. Its parts and their words
+// are in templates/viewer.html.
 //
 // image: { width, height, values, size, window, unit, maps: { side: [rows, columns], of: { class:
 //          bytes } }, top, mapShown, names: { class: shown name }, lines: [text for the export] }
@@ -10,32 +11,9 @@
 const STOPS = [[60, 0, 60], [180, 20, 60], [245, 110, 30], [255, 215, 110]];
 const MAP_SIDE = 224;
 const MAX_ZOOM = 8;
-const slider = (set, min, max, step) => `<label class="slider"><span data-t="${set}"></span>
-  <input type="range" data-set="${set}" min="${min}" max="${max}" step="${step}"></label>`;
-const toggle = (name) => `<label class="toggle"><input type="checkbox" data-set="${name}">
-  <span data-t="${name}"></span></label>`;
-const button = (name) => `<button type="button" data-do="${name}" data-t="${name}"></button>`;
-const LAYOUT = `<section class="viewer">
-  <div class="stage" tabindex="0" role="application">
-    <div class="film"><canvas class="base" role="img"></canvas></div>
-    <p class="readout" aria-hidden="true"></p>
-  </div>
-  <fieldset class="controls overlay"><legend data-t="overlay"></legend>
-    <div class="choices"></div>
-    ${slider("strength", 0, 1, 0.05)}
-    <div class="legend" aria-hidden="true"><span data-t="legend_low"></span><i></i>
-      <span data-t="legend_high"></span></div>
-    <p class="hint" data-t="overlay_note"></p>
-  </fieldset>
-  <fieldset class="controls image"><legend data-t="image_controls"></legend>
-    ${slider("brightness", -1, 1, 0.02)}
-    ${slider("contrast", -2, 4, 0.05)}
-    ${slider("zoom", 1, MAX_ZOOM, 0.25)}
-    <div class="buttons">${["invert", "cover"].map(toggle).join("")}
-      ${["reset", "ask", "save", "compare", "remove"].map(button).join("")}</div>
-    <details class="hint"><summary data-t="help"></summary><p data-t="help_text"></p></details>
-  </fieldset>
-</section>`;
+
+/** The element in a <template> of the page. */
+export const copyOf = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
@@ -71,28 +49,34 @@ export const paintMap = (grid, [rows, columns]) => {
   return canvas;
 };
 
+/** Draw grey levels on a canvas of their size; `flip`: 255 for the negative, else 0. */
+export const drawGrey = (canvas, levels, flip = 0) => {
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  levels.forEach((grey, i) => (pixels[i] = 0xff000000 | (0x010101 * (grey ^ flip))));
+  context.putImageData(picture, 0, 0);
+  return canvas;
+};
+
 export class Viewer {
   /**
    * @param root an empty element, which the viewer fills while there is an image.
-   * @param texts its words by key.
    * @param on what the page does: ask({ width, height, luminance }, covered), remove(), compare(),
-   *   view(state); all optional.
+   *   view(state). style.css hides the buttons of those that a place lacks.
    */
-  constructor(root, texts, on = {}) {
-    Object.assign(this, { root, texts, on, image: null, pointers: new Map() });
-    root.innerHTML = LAYOUT;
+  constructor(root, on = {}) {
+    this.section = copyOf("viewer");
+    Object.assign(this, { root, on, image: null, pointers: new Map() });
+    root.append(this.section);
     this.find = (selector) => root.querySelector(selector);
-    root.querySelectorAll("[data-t]").forEach((e) => (e.textContent = texts[e.dataset.t]));
     const stops = STOPS.map((c) => `rgb(${c})`);
     this.find(".legend i").style.background = `linear-gradient(to right, ${stops})`;
-    this.section = this.find(".viewer");
+    this.find(".choices input").name = `overlay-${root.id}`;
+    this.cover = this.find("[data-set=cover]");
     this.stage = this.find(".stage");
-    this.stage.setAttribute("aria-label", texts.stage);
     this.film = this.find(".film");
     this.canvas = this.find(".base");
-    for (const name of ["compare", "ask", "remove"])
-      if (!on[name]) this.find(`[data-do=${name}]`).remove();
-    if (!on.ask) this.find("[data-set=cover]").parentNode.remove();
     this.listen();
     this.clear();
   }
@@ -108,7 +92,7 @@ export class Viewer {
   wait() {
     this.image = null;
     this.canvas.width = this.canvas.height = 0;
-    this.film.querySelectorAll(".layer").forEach((layer) => layer.remove());
+    this.film.replaceChildren(this.canvas);
     this.section.hidden = false;
     this.section.classList.add("waiting");
     this.find(".readout").textContent = "";
@@ -116,40 +100,36 @@ export class Viewer {
 
   /** Show an image; nothing of the one before is kept. */
   show(image) {
-    const { values, width: columns, height: rows } = image;
-    Object.assign(this, { image, values, covers: [], range: values.BYTES_PER_ELEMENT > 1 ? 65535 : 255 });
-    this.first = image.window || [0, this.range];
-    this.canvas.width = this.width = columns;
-    this.canvas.height = this.height = rows;
-    this.picture = this.canvas.getContext("2d").createImageData(this.width, this.height);
-    const [width, height] = image.size;
-    this.canvas.setAttribute("aria-label",
-      this.texts.image_alt.replace("{width}", width).replace("{height}", height));
-    this.stage.style.setProperty("--ratio", width / height);
+    this.image = image;
+    this.range = image.values.BYTES_PER_ELEMENT > 1 ? 65535 : 255;
+    const [low, high] = image.window || [0, this.range];
+    this.first = { middle: (low + high) / 2, width: high - low };
+    this.canvas.width = image.width;
+    this.canvas.height = image.height;
+    this.canvas.setAttribute("aria-label", image.alt);
+    this.stage.style.setProperty("--ratio", image.size[0] / image.size[1]);
     this.section.hidden = false;
     this.section.classList.remove("waiting");
     this.setMaps(image.maps, image.mapShown ? image.top : "");
     this.reset();
   }
 
-  /** Offer these heatmaps, and show that of one class, or none ("). */
+  /** Offer these heatmaps, and show that of one class, or none (""). */
   setMaps(maps, shown = "") {
-    this.film.querySelectorAll(".layer").forEach((layer) => layer.remove());
-    const choices = this.find(".choices");
-    choices.textContent = "";
-    this.find(".overlay").hidden = !Object.keys(maps.of).length;
-    for (const name of ["", ...Object.keys(maps.of)]) {
-      const [label, input, text] = ["label", "input", "span"].map((e) => document.createElement(e));
-      Object.assign(input, { type: "radio", name: `overlay-${this.root.id}`, value: name });
-      text.textContent = name ? this.image?.names?.[name] ?? name : this.texts.overlay_off;
-      label.append(input, text);
-      choices.append(label);
-      if (!name) continue;
-      const layer = paintMap(maps.of[name], maps.side);
+    this.film.replaceChildren(this.canvas);
+    const [off] = this.find(".choices").children;
+    off.parentNode.replaceChildren(off);
+    for (const [name, grid] of Object.entries(maps.of)) {
+      const choice = off.cloneNode(true);
+      choice.querySelector("input").value = name;
+      choice.querySelector("span").textContent = this.image.names[name];
+      off.parentNode.append(choice);
+      const layer = paintMap(grid, maps.side);
       layer.className = "layer";
       layer.dataset.class = name;
       this.film.append(layer);
     }
+    this.find(".overlay").hidden = this.film.children.length === 1;
     this.showMap(shown);
   }
 
@@ -157,20 +137,18 @@ export class Viewer {
     this.map = name;
     this.film.querySelectorAll(".layer").forEach((x) => (x.hidden = x.dataset.class !== name));
     this.root.querySelectorAll(".choices input").forEach((x) => (x.checked = x.value === name));
-    this.find(".legend").classList.toggle("off", !name);
   }
 
   /** The window as the model saw it, the whole image, nothing covered. */
   reset() {
     this.covers = [];
-    const cover = this.find("[data-set=cover]");
-    if (cover) cover.checked = false;
-    this.set({ low: this.first[0], high: this.first[1], zoom: 1, x: 0, y: 0, strength: 0.4,
-      invert: false });
+    this.cover.checked = false;
+    this.set({ ...this.first, zoom: 1, x: 0, y: 0, strength: 0.4, invert: false });
   }
 
   /** Change some of the state; x and y are pixels of the page. */
   set(change, silent = false) {
+    const { first, range } = this;
     const state = (this.state = { ...this.state, ...change });
     state.zoom = clamp(state.zoom, 1, MAX_ZOOM);
     const { offsetWidth: width, offsetHeight: height } = this.film;
@@ -180,85 +158,68 @@ export class Viewer {
     this.film.style.transform = `translate(${state.x}px, ${state.y}px) scale(${state.zoom})`;
     this.stage.style.setProperty("--strength", state.strength);
     this.stage.classList.toggle("zoomed", state.zoom > 1);
-    const [middle, width0] = this.firstWindow;
-    const shown = { ...state,
-      brightness: (middle - (state.low + state.high) / 2) / (this.range / 2),
-      contrast: Math.log2(width0 / (state.high - state.low)) };
-    this.root.querySelectorAll("input[data-set]").forEach((input) => {
-      const value = shown[input.dataset.set];
-      if (input.dataset.set === "cover") return;
-      if (input.type === "checkbox") input.checked = value;
-      else if (Number(input.value) !== value) input.value = value;
-    });
-    const ask = this.find("[data-do=ask]");
-    if (ask) ask.disabled = !this.changed;
+    const { zoom, strength } = state;
+    const shown = { zoom, strength, brightness: (first.middle - state.middle) / (range / 2),
+      contrast: Math.log2(first.width / state.width) };
+    for (const [name, value] of Object.entries(shown)) this.find(`[data-set=${name}]`).value = value;
+    this.find("[data-set=invert]").checked = state.invert;
+    this.find("[data-do=ask]").disabled = !this.changed;
     this.draw();
     if (!silent) this.on.view?.(state);
   }
 
-  get firstWindow() {
-    return [(this.first[0] + this.first[1]) / 2, this.first[1] - this.first[0]];
-  }
-
   /** Whether the model would see something else than before. */
   get changed() {
-    return this.covers.length > 0 || this.state.low !== this.first[0] ||
-      this.state.high !== this.first[1];
+    const { covers, first, state } = this;
+    return covers.length > 0 || state.middle !== first.middle || state.width !== first.width;
   }
 
   draw() {
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame(() => {
       if (!this.image) return;
-      this.paint();
+      const { middle, width, invert } = this.state;
+      drawGrey(this.canvas, this.levels(), invert ? 255 : 0);
       const [from, to] = this.image.unit || [0, this.range];
-      const unit = (value) => from + (value / this.range) * (to - from);
-      const { low, high } = this.state;
+      const step = (to - from) / this.range;
       this.find(".readout").textContent =
-        `W ${Math.round(Math.abs(unit(high) - unit(low)))} L ${Math.round(unit((low + high) / 2))}`;
+        `W ${Math.round(Math.abs(width * step))} L ${Math.round(from + middle * step)}`;
     });
   }
 
   /** Grey levels of the image with its window and covers. */
   levels() {
-    const { low, high } = this.state;
+    const { image: { values, width: columns, height: rows }, state: { middle, width } } = this;
     const table = new Uint8ClampedArray(this.range + 1);
-    for (let v = 0; v <= this.range; v++) table[v] = (255 * (v - low)) / (high - low);
-    const out = new Uint8Array(this.values.length);
+    for (let v = 0; v <= this.range; v++) table[v] = 255 * ((v - middle) / width + 0.5);
+    const levels = new Uint8Array(values.length);
     let sum = 0;
-    for (let i = 0; i < out.length; i++) sum += out[i] = table[this.values[i]];
-    const grey = Math.round(sum / out.length); // Neither black nor white says anything.
-    for (const [x, y, width, height] of this.covers) {
-      const [left, right] = [x, x + width].map((share) => Math.round(share * this.width));
-      const [top, bottom] = [y, y + height].map((share) => Math.round(share * this.height));
-      for (let row = top; row < bottom; row++)
-        out.fill(grey, row * this.width + left, row * this.width + right);
-    }
-    return out;
-  }
-
-  paint() {
-    const out = new Uint32Array(this.picture.data.buffer);
-    const flip = this.state.invert ? 0xffffff : 0;
-    this.levels().forEach((grey, i) => (out[i] = 0xff000000 | ((grey * 0x010101) ^ flip)));
-    this.canvas.getContext("2d").putImageData(this.picture, 0, 0);
+    for (let i = 0; i < levels.length; i++) sum += levels[i] = table[values[i]];
+    const grey = Math.round(sum / levels.length); // Neither black nor white says anything.
+    for (const [left, top, right, bottom] of this.covers)
+      for (let row = Math.round(top * rows); row < Math.round(bottom * rows); row++)
+        levels.fill(grey, row * columns + Math.round(left * columns),
+          row * columns + Math.round(right * columns));
+    return levels;
   }
 
   ask() {
-    const { width, height, covers } = this;
-    this.on.ask({ width, height, luminance: this.levels() }, covers.length > 0);
+    const { width, height } = this.image;
+    this.on.ask({ width, height, luminance: this.levels() }, this.covers.length > 0);
   }
 
   /** All that is seen as one PNG. */
   export() {
     const line = 26, margin = 16;
-    const scale = Math.max(1, 900 / this.width);
-    const [width, height] = [this.width, this.height].map((side) => Math.round(side * scale));
-    const canvas = document.createElement("canvas");
+    const { width: columns, height: rows, lines: texts } = this.image;
+    const scale = Math.max(1, 900 / columns);
+    const [width, height] = [columns, rows].map((side) => Math.round(side * scale));
+    const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d");
-    context.font = "18px system-ui, sans-serif";
+    const font = "18px system-ui, sans-serif";
+    context.font = font;
     const lines = [];
-    for (const text of this.image.lines) {
+    for (const text of texts) {
       let row = "";
       for (const word of text.split(" ")) {
         if (row && context.measureText(`${row} ${word}`).width > width - 2 * margin) {
@@ -268,12 +229,11 @@ export class Viewer {
       }
       lines.push(row);
     }
-    canvas.width = width;
     canvas.height = height + lines.length * line + 2 * margin;
     context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillRect(0, 0, width, canvas.height);
     context.drawImage(this.canvas, 0, 0, width, height);
-    const layer = this.map && this.film.querySelector(".layer:not([hidden])");
+    const layer = this.film.querySelector(".layer:not([hidden])");
     if (layer) {
       context.globalAlpha = this.state.strength;
       context.drawImage(layer, 0, 0, width, height);
@@ -281,10 +241,10 @@ export class Viewer {
     }
     context.fillStyle = "#14222a";
     lines.forEach((text, i) => {
-      context.font = `${i ? "" : "bold "}18px system-ui, sans-serif`;
+      context.font = i ? font : `bold ${font}`;
       context.fillText(text, margin, height + margin + (i + 0.75) * line);
     });
-    return new Promise((done) => canvas.toBlob(done, "image/png"));
+    return canvas.convertToBlob();
   }
 
   async save() {
@@ -305,29 +265,24 @@ export class Viewer {
   }
 
   setWindow(middle, width) {
-    const half = clamp(width, this.range / 255, 4 * this.range) / 2;
-    const centre = clamp(middle, 0, this.range);
-    this.set({ low: centre - half, high: centre + half });
+    this.set({ middle: clamp(middle, 0, this.range),
+      width: clamp(width, this.range / 255, 4 * this.range) });
   }
 
   listen() {
     const { root, stage } = this;
     const actions = { reset: () => this.reset(), ask: () => this.ask(), save: () => this.save(),
       remove: () => this.on.remove(), compare: () => this.on.compare() };
-    root.addEventListener("click", ({ target }) => {
-      actions[target.closest("[data-do]")?.dataset.do]?.();
-    });
+    root.addEventListener("click", ({ target }) => actions[target.dataset.do]?.());
+    const settings = { zoom: (value) => this.zoomAt(value / this.state.zoom),
+      strength: (strength) => this.set({ strength }),
+      invert: () => this.set({ invert: !this.state.invert }),
+      brightness: (value) =>
+        this.setWindow(this.first.middle - value * (this.range / 2), this.state.width),
+      contrast: (value) => this.setWindow(this.state.middle, this.first.width / 2 ** value) };
     root.addEventListener("input", ({ target }) => {
-      if (target.type === "radio") return this.showMap(target.value);
-      const name = target.dataset.set;
-      const value = Number(target.value);
-      const { low, high, zoom } = this.state;
-      const [middle, width0] = this.firstWindow;
-      if (name === "zoom") this.zoomAt(value / zoom);
-      else if (name === "strength") this.set({ strength: value });
-      else if (name === "invert") this.set({ invert: target.checked });
-      else if (name === "brightness") this.setWindow(middle - value * (this.range / 2), high - low);
-      else if (name === "contrast") this.setWindow((low + high) / 2, width0 / 2 ** value);
+      if (target.type === "radio") this.showMap(target.value);
+      else settings[target.dataset.set]?.(Number(target.value));
     });
     stage.addEventListener("wheel", (event) => {
       event.preventDefault();
@@ -341,23 +296,18 @@ export class Viewer {
       stage.addEventListener(name, (event) => this.release(event));
 
     // Keys work while the viewer has the focus or the pointer.
-    let hidden = null;
+    const bare = (on) => this.film.classList.toggle("bare", on);
+    const keys = { "+": () => this.zoomAt(1.25), "-": () => this.zoomAt(0.8),
+      0: () => this.set({ zoom: 1, x: 0, y: 0 }), r: () => this.reset(), i: settings.invert,
+      h: () => bare(true) };
     document.addEventListener("keydown", (event) => {
       const here = root.contains(document.activeElement) || root.matches(":hover");
       if (!this.image || !here || event.ctrlKey || event.metaKey || event.altKey) return;
-      const keys = { "+": () => this.zoomAt(1.25),
-        "-": () => this.zoomAt(0.8), i: () => this.set({ invert: !this.state.invert }),
-        r: () => this.reset(), 0: () => this.set({ zoom: 1, x: 0, y: 0 }),
-        h: () => { if (hidden === null) { hidden = this.map; this.showMap(""); } } };
       if (!keys[event.key]) return;
       event.preventDefault();
       keys[event.key]();
     });
-    document.addEventListener("keyup", (event) => {
-      if (event.key !== "h" || hidden === null) return;
-      this.showMap(hidden);
-      hidden = null;
-    });
+    document.addEventListener("keyup", ({ key }) => key === "h" && bare(false));
     new ResizeObserver(() => this.image && this.set({}, true)).observe(stage);
   }
 
@@ -369,10 +319,9 @@ export class Viewer {
     this.stage.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, event);
     const pans = event.button > 0 || this.pointers.size > 1;
-    const covers = this.find("[data-set=cover]")?.checked;
-    this.grip = { kind: pans ? "pan" : covers ? "cover" : "window", from: this.place(event),
-      state: { ...this.state }, start: event, spread: this.spread() };
-    if (this.grip.kind === "cover") this.covers = [...this.covers, [0, 0, 0, 0]];
+    this.grip = { kind: pans ? "pan" : this.cover.checked ? "cover" : "window",
+      from: this.place(event), state: this.state, start: event, spread: this.spread() };
+    if (this.grip.kind === "cover") this.covers.push([0, 0, 0, 0]);
   }
 
   drag(event) {
@@ -390,23 +339,21 @@ export class Viewer {
         this.grip.spread = spread;
       }
     } else if (kind === "cover") {
-      const to = this.place(event);
-      const corner = [0, 1].map((i) => Math.min(from[i], to[i]));
-      this.covers[this.covers.length - 1] = [...corner, ...[0, 1].map((i) => Math.abs(to[i] - from[i]))];
+      const [x, y] = this.place(event);
+      this.covers[this.covers.length - 1] = [Math.min(from[0], x), Math.min(from[1], y),
+        Math.max(from[0], x), Math.max(from[1], y)];
       this.draw();
     } else {
-      const step = (state.high - state.low) / 300;
       const dx = event.clientX - start.clientX, dy = event.clientY - start.clientY;
       if (Math.hypot(dx, dy) < 3) return;
-      this.setWindow((state.low + state.high) / 2 + dy * step,
-        (state.high - state.low) * 2 ** (dx / 200));
+      this.setWindow(state.middle + (dy * state.width) / 300, state.width * 2 ** (dx / 200));
     }
   }
 
   release(event) {
     this.pointers.delete(event.pointerId);
     if (this.grip?.kind === "cover" && event.type === "pointerup") {
-      this.covers = this.covers.filter(([, , width, height]) => width * height > 1e-4);
+      this.covers = this.covers.filter(([x, y, right, bottom]) => (right - x) * (bottom - y) > 1e-4);
       this.set({});
       if (this.covers.length) this.ask();
     }

@@ -3,6 +3,7 @@ const word = (view, place) => view.getUint16(place, true);
 const long = (view, place) => view.getUint32(place, true);
 const STORED = 0, DEFLATED = 8;
 const LOCKED = 1; // a flag
+const PIECE = 2 ** 14; // bytes
 
 /** Whether a file begins as an archive does, perhaps an empty one. */
 export const isZip = async (file) => {
@@ -44,7 +45,12 @@ export const unpack = async ({ file, name, way, size, place }, most = Infinity) 
   const packed = file.slice(start, start + size);
   if (way !== STORED && way !== DEFLATED) return null;
   if (way === STORED) return new File([packed], name);
-  const reader = packed.stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
+  // A browser unpacks all of a piece before it hands on any: up to 16 MB of one of 16 kB.
+  const pieces = new TransformStream({ transform(part, to) {
+    for (let at = 0; at < part.length; at += PIECE) to.enqueue(part.subarray(at, at + PIECE));
+  } });
+  const reader = packed.stream().pipeThrough(pieces)
+    .pipeThrough(new DecompressionStream("deflate-raw")).getReader();
   const parts = [];
   for (let part, length = 0; length <= most && !(part = await reader.read()).done; )
     length += parts[parts.push(part.value) - 1].length;

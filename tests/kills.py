@@ -9,6 +9,7 @@ Prints a row for docs/reliability.md per command; ends with status 1 if anything
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from pathlib import Path
 import httpx
 
 from aihealth import Classifier
+from benchmarks.load_space import ask
 from data_prep.demo import make_demo
 from tests.helpers.drawn import prepared_drawings
 from tests.helpers.releases import copy_release, make_dataset, make_release
@@ -231,26 +234,38 @@ def push(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
 
 
 def space(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
-    """The Space, while it is being asked; another one must clean up behind it."""
-    for _ in range(times):
-        with SpaceApp(folder) as app:
-            files = {"files": ("film.png", encode_film(rng))}
-            httpx.post(f"{app.url}/gradio_api/upload", files=files, timeout=60)
-            time.sleep(rng.uniform(0, 0.5))
-            app.process.kill()
-            app.process.wait()
+    """The Space, while three visitors ask; the one after it must clean up behind it and answer."""
+    content = encode_film(rng)
 
-        def check() -> str:
-            with SpaceApp(folder) as app:
+    def visit(url: str) -> None:
+        with contextlib.suppress(httpx.HTTPError, ValueError, LookupError):
+            while True:
+                ask(url, content)
+
+    for number in range(times + 1):
+        with SpaceApp(folder) as app:
+
+            def check(app: SpaceApp = app) -> str:
                 if app.files():
                     raise Lost("uploads of the one before are still there")
-                files = {"files": ("film.png", encode_film(rng))}
-                answer = httpx.post(f"{app.url}/gradio_api/upload", files=files, timeout=60)
-                if answer.status_code != 200:
-                    raise Lost(f"it answers with {answer.status_code}")
-            return "whole"
+                try:
+                    refused = ask(app.url, content)
+                except (httpx.HTTPError, ValueError, LookupError) as error:
+                    status, log = app.process.poll(), app.log.read_text()[-500:]
+                    raise Lost(f"no answer: {error!r}; status {status}, log {log!r}") from error
+                if refused:
+                    raise Lost("it refuses a radiograph")
+                return "whole"
 
-        yield judged(check)
+            if number:
+                yield judged(check)
+            visitors = [threading.Thread(target=visit, args=(app.url,)) for _ in range(3)]
+            for visitor in visitors:
+                visitor.start()
+            time.sleep(rng.uniform(0, 5))
+            app.process.kill()
+            for visitor in visitors:
+                visitor.join()
 
 
 def encode_film(rng: random.Random) -> bytes:

@@ -241,5 +241,5 @@ def test_a_film_whose_halves_differ_gets_a_warning(folder, tmp_path):
     frontal = np.zeros((64, 64), np.uint8)
     frontal[:, 20:44] = 255
     assert mirror_correlation(lateral) < 0 < 0.9 < mirror_correlation(frontal)
-    assert "lateral film" in classifier.predict(lateral).warning
+    assert "lateral radiograph" in classifier.predict(lateral).warning
     assert classifier.predict(frontal).warning is None

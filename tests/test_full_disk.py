@@ -32,15 +32,17 @@ def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for label in ("Normal", "Covid", "Pneumonia"):
         (folder / label).mkdir()
-        for number in range(12):
-            Image.fromarray(film(number, label)).save(folder / label / f"p_{number:04}_1.png")
+        for number in range(24):
+            source = "north" if number % 2 else "harbour"
+            path = folder / label / f"{source}_{number:04}_1.png"
+            Image.fromarray(film(number, label)).save(path)
     return folder
 
 
 @pytest.fixture(scope="module")
 def prepared(images, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "data"
-    programs.works("-m", "data_prep", "prepare", images, "--out", out)
+    programs.works("-m", "data_prep", "prepare", images, "--out", out, "--source-from-name")
     return out
 
 
@@ -50,13 +52,29 @@ COMMANDS = {
     "predict, Parquet": "-m aihealth predict --model {release} {images} --out {out}.parquet",
     "predict, heatmaps": "-m aihealth predict --model {release} {images} --heatmaps {out}",
     "evaluate": "-m aihealth evaluate --model {release} --data {prepared} --out {out}",
+    "audit": "-m aihealth audit --model {release} --data {prepared} --out {out}",
+    "page": "-m aihealth page --model {release} --out {out}",
+    "leave-one-source-out": "-m aihealth leave-one-source-out --data {prepared} --out {out} -- "
+    "--size 32 --epochs 1 --steps 2",
+    "train, checkpoint": "train.py --data {prepared} --out {out} --size 32 --epochs 1 --steps 2",
+    "train, release": "train.py --data {prepared} --out {out} --epochs 0 --weights {release}",
+    "push, model": "push_to_hub.py model --release {release} --repo-id org/full --dry-run",
+    "push, data": "push_to_hub.py dataset --data {prepared} --repo-id org/full --dry-run",
     "draw": "-m data_prep demo --out {out} --images-per-class 12",
     "inspect": "-m data_prep inspect {images} --json {out}.json",
     "prepare": "-m data_prep prepare {images} --out {out}",
+    "compose": "-m data_prep compose --lungs {images} --films {images}/Normal "
+    "--masks {images}/Covid --out {out}",
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+SLOW = ("leave-one-source-out", "train, checkpoint", "train, release")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in COMMANDS],
+)
 def test_a_full_disk_is_one_sentence_and_nothing_half_written(name, images, prepared, tmp_path):
     places = {"release": RELEASE, "images": images, "prepared": prepared, "out": tmp_path / "out"}
     done = run(*COMMANDS[name].format(**places).split(), limit=100)

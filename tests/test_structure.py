@@ -231,3 +231,13 @@ def test_a_compressed_tiff_cut_short(compression):
     start, count = picture.tag_v2[273][0], picture.tag_v2[279][0]
     data[start + count // 2 : start + count] = bytes(count - count // 2)
     refused(bytes(data), "damaged|cut short")
+
+
+def test_a_jpeg_whose_frame_comes_after_its_scan_has_a_sentence():
+    data = bytes.fromhex("ffd8 ffda 0008 01 01 00 00 3f 00") + bytes(400) + b"\xff\xd9"
+    with pytest.raises(ImageError):
+        decode(data)
+
+
+def test_what_a_file_is_quoted_with_cannot_reach_a_terminal():
+    assert str(ImageError("compressed as 1.2\x89\x1b[2J")).isprintable()

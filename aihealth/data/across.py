@@ -1,7 +1,7 @@
 """Near-duplicates across data sets that were prepared apart, found as `prepare` finds them.
 
-What one data set trains on may be what another is tested on: the same film from two collections, or
-re-encoded. Every group that is shared is kept on one side.
+What one data set trains on may be what another is tested on: the same image from two collections,
+or re-encoded. Every group that is shared is kept on one side.
 """
 
 import dataclasses

@@ -29,15 +29,26 @@ def provenance_of(weights: str | Path) -> dict[str, Any] | None:
 
 
 def check_left_out(weights: Iterable[str | Path], source: str) -> None:
-    """Refuse starting weights of a run, or of runs behind it, that have seen a source.
+    """Refuse starting weights of a run, or of runs behind it, that may have seen a source.
+
+    Args:
+        weights: files.
+        source: as `--leave-out` has it.
 
     Raises:
-        UserError: one of them was not trained with `--leave-out SOURCE`.
+        UserError: one of them was trained with it, or, before runs told their sources, without
+            `--leave-out SOURCE`.
     """
+    parts = {source, *(part.partition("/")[0] for part in source.split("+"))}
+
+    def may_have_seen(run: dict[str, Any]) -> bool:
+        if run.get("epochs") == 0 or run.get("leave_out") == source:
+            return False
+        return run.get("sources") is None or not parts.isdisjoint(run["sources"])
+
     for name in weights:
         run = provenance_of(name)
-        runs = flatten([run])[0] if run else []
-        if any(one.get("epochs") != 0 and one.get("leave_out") != source for one in runs):
+        if run and any(map(may_have_seen, flatten([run])[0])):
             raise UserError(
                 f"--weights {name} --leave-out {source}: the run that these weights come from was "
                 f"not trained without {source}"

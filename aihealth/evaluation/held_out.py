@@ -15,6 +15,7 @@ import numpy as np
 from aihealth.data.prepared import strata
 from aihealth.errors import UserError
 from aihealth.evaluation import calibration, figures, metrics
+from aihealth.release import whole_file
 
 PREDICTIONS = "held_out.npz"
 CHANGED = "changed.npz"  # beside a release: predictions for changed validation images
@@ -63,7 +64,8 @@ class Predictions:
     def save(self, path: Path) -> None:
         """Write `held_out.npz`."""
         fields = dataclasses.asdict(self) | {"neither": json.dumps(self.neither)}
-        np.savez_compressed(path, **{name: x for name, x in fields.items() if x is not None})
+        with whole_file(path, "wb") as file:
+            np.savez_compressed(file, **{name: x for name, x in fields.items() if x is not None})
 
     @classmethod
     def load(cls, path: str | Path) -> "Predictions":

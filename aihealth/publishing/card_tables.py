@@ -29,10 +29,13 @@ def accuracy_text(metrics: dict[str, Any]) -> str:
         f"Balanced accuracy is {overall_text(block)} on {block['n']} held-out images of the "
         "sources that it was trained on"
     )
-    figures = [part["balanced_accuracy"] for part in sources.values()]
-    if figures:
-        span = " to ".join(dict.fromkeys(f"{x:.2f}" for x in (min(figures), max(figures))))
-        told += f", and **{span} at sources that training left out**"
+    if sources:
+        worst = min(sources, key=lambda name: sources[name]["balanced_accuracy"])
+        figure = overall_text(left_out_block(metrics) or sources[worst])
+        told += f", and **{figure} at sources that training left out"
+        if len(sources) > 1:
+            told += f", {sources[worst]['balanced_accuracy']:.2f} at {worst}"
+        told += "**"
     return f"{told}. At your hospital it is unknown: measure it there first."
 
 

@@ -7,6 +7,7 @@ here every image's bytes go into the file, a batch at a time, so that memory sta
 import dataclasses
 import difflib
 import hashlib
+import io
 import json
 import tempfile
 from collections import Counter
@@ -238,13 +239,23 @@ def _write(data: Path, rows: Sequence[Row], labels: Sequence[str], path: Path) -
             **{name: datasets.Value(kind) for name, kind in COLUMNS.items()},
         }
     ).arrow_schema
-    # Images are compressed already. Chunks cut by content let Xet send only what changed.
-    with pyarrow.parquet.ParquetWriter(
-        path, schema, compression="none", use_content_defined_chunking=True
-    ) as writer:
+    # Images are compressed already. Chunks cut by content let Xet send only what changed. Arrow
+    # writes to memory: where a disk is full, its writer would abort the process.
+    group = io.BytesIO()
+    with (
+        path.open("wb") as file,
+        pyarrow.parquet.ParquetWriter(
+            group, schema, compression="none", use_content_defined_chunking=True
+        ) as writer,
+    ):
         for start in range(0, len(rows), BATCH):
             batch = [_record(data, row, labels) for row in rows[start : start + BATCH]]
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+            file.write(group.getbuffer())
+            group.seek(0)
+            group.truncate()
+        writer.close()
+        file.write(group.getbuffer())
 
 
 def _record(data: Path, row: Row, labels: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from huggingface_hub import SpaceCard
 from aihealth import release
 from aihealth.classifier import Classifier
 from aihealth.errors import UserError
-from aihealth.files import check_output
+from aihealth.files import check_output, whole_folder
 from aihealth.publishing import packages, staging
 from aihealth.publishing.space import open_with_model
 from aihealth.publishing.target import Destination
@@ -60,7 +60,7 @@ def write_page(model: str, out: str, *, revision: str | None = None) -> Path:
         raise UserError(f"--out {out} exists and is no page of this project; name another folder")
     place = check_output(out, built=True, ours=True)
     classifier = Classifier.from_pretrained(model, revision=revision)
-    with release.whole_folder(place) as part:
+    with whole_folder(place) as part:
         stage_page(part, classifier)
     return place
 

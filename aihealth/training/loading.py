@@ -41,6 +41,11 @@ class Data:
         """How many images there are to train on."""
         return sum(self.counts.values())
 
+    @property
+    def sources(self) -> list[str]:
+        """Where the images to train on come from."""
+        return sorted({source for _, source in self.counts})
+
 
 def train_side(settings: Settings) -> int:
     """Side of the training images, from which augmentation crops; pixels."""

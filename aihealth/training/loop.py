@@ -14,6 +14,7 @@ import tensorflow as tf
 from aihealth.data import prepared, streaming
 from aihealth.data import provenance as lineage
 from aihealth.data.cluster import Cluster
+from aihealth.data.left_out import folders_without
 from aihealth.errors import UserError
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import architectures, export, networks
@@ -50,6 +51,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What the run knows of itself, for `provenance.json`."""
         settings, progress = self.settings, self.progress
+        neither = folders_without(settings.neither, settings.leave_out)
         facts = {
             "seed": settings.seed,
             "epochs": progress.epoch,
@@ -57,6 +59,7 @@ class Run:
             "seconds": progress.seconds,
             "settings": _recipe(settings, self.data),
             "leave_out": settings.leave_out,
+            "sources": sorted({*self.data.sources, *(name for name, _ in neither if name)}),
             "starting_weights": [start.path for start in self.starts],
             "base_models": [
                 dataclasses.asdict(start) | {"path": None} for start in self.starts if start.repo_id
@@ -87,10 +90,9 @@ def start(settings: Settings, cluster: Cluster) -> Run:
     if told := starting_point.overlap_text(data.overlap.facts):
         say(told)
     train, validation, test = (data.splits[name] for name in prepared.SPLITS)
-    sources = sorted({source for _, source in data.counts})
     say(
         f"{data.images} images to train on, {len(validation)} to validate, {len(test)} to test; "
-        f"{', '.join(train.classes)}; from {', '.join(sources)}"
+        f"{', '.join(train.classes)}; from {', '.join(data.sources)}"
     )
     run = _build(settings, cluster, starts, data)
     run.held_out = held_out

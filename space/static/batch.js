@@ -5,7 +5,7 @@ import { english } from "./words.js";
 import { entries, isWanted, isZip, unpack } from "./zip.js";
 
 const MB = 2 ** 20;
-const MAX_IMAGES = 200;
+export const MAX_IMAGES = 200;
 const MAX_UNPACKED = 1000 * MB; // bytes out of one archive, whatever its entries claim
 const MAX_ENTRIES = 10_000; // of one archive
 
@@ -13,7 +13,6 @@ const because = (key, args = {}) => ({ sentence: { key, args } });
 const TOO_MANY = { ...because("not read: at most {count} images at once", { count: MAX_IMAGES }), leftOut: true };
 const TOO_LARGE = { ...because("not read: the archive unpacks to more than {limit} MB",
   { limit: MAX_UNPACKED / MB }), leftOut: true };
-const DAMAGED = because("the ZIP archive is damaged");
 const DAMAGED_INSIDE = because("the file is damaged inside the ZIP archive");
 
 const nameOf = (file) => file.webkitRelativePath || file.name;
@@ -21,48 +20,34 @@ const nameOf = (file) => file.webkitRelativePath || file.name;
 /** The files that are meant: without what operating systems put into folders. */
 export const wanted = (files) => files.filter((file) => !nameOf(file).includes("/") || isWanted(nameOf(file)));
 
-const tooLarge = (file) => file.size > MAX_BYTES && because(
-  "the file has {size} MB; the limit is {limit}",
-  { size: (file.size / MB).toFixed(), limit: `${MAX_BYTES / MB} MB` });
-
-/** What an archive holds: entries, or a sentence. */
-const opened = async (file) => {
-  try {
-    const all = await entries(file, MAX_ENTRIES);
-    if (all.length > MAX_ENTRIES)
-      return because("not read: the archive has more than {count} entries", { count: MAX_ENTRIES });
-    if (!all.length && file.size > 22) return DAMAGED;
-    const inside = all.filter((entry) => isWanted(entry.name));
-    return inside.length ? inside : because("the ZIP archive has no file in it");
-  } catch {
-    return DAMAGED;
-  }
+/** Name of each image in a file, and what reads it: { file } or { sentence }. */
+const inside = async (file) => {
+  const alone = (found) => [[nameOf(file), () => found]];
+  if (file.size > MAX_BYTES) return alone(because("the file has {size} MB; the limit is {limit}",
+    { size: (file.size / MB).toFixed(), limit: `${MAX_BYTES / MB} MB` }));
+  if (!(await isZip(file).catch(() => false))) return alone({ file });
+  const all = await entries(file, MAX_ENTRIES).catch(() => null);
+  if (!all || (!all.length && file.size > 22)) return alone(because("the ZIP archive is damaged"));
+  if (all.length > MAX_ENTRIES)
+    return alone(because("not read: the archive has more than {count} entries", { count: MAX_ENTRIES }));
+  const some = all.filter((entry) => isWanted(entry.name));
+  if (!some.length) return alone(because("the ZIP archive has no file in it"));
+  let left = MAX_UNPACKED;
+  return some.map((entry) => [entry.name, async () => {
+    if (left < 0) return TOO_LARGE;
+    const found = await taken(entry);
+    left -= found.file?.size ?? MAX_BYTES;
+    return found;
+  }]);
 };
 
-/** Every image of the files: { name, upload, file } or { name, upload, sentence }. */
-export async function* contents(files) {
-  let left = MAX_IMAGES;
-  for (const [upload, file] of files.entries()) {
-    const name = nameOf(file);
-    const inside = !tooLarge(file) && (await isZip(file).catch(() => false)) ? await opened(file) : null;
-    if (!Array.isArray(inside)) {
-      const found = inside ?? (tooLarge(file) || { file });
-      yield { name, upload, ...(left ? found : TOO_MANY) };
-      left = Math.max(0, left - 1);
-      continue;
-    }
-    let unpacked = 0;
-    for (const entry of inside) {
-      let found = left ? TOO_LARGE : TOO_MANY;
-      if (left && unpacked <= MAX_UNPACKED) {
-        found = await taken(entry);
-        unpacked += found.file?.size ?? MAX_BYTES;
-      }
-      yield { name: entry.name, upload, ...found };
-      left = Math.max(0, left - 1);
-    }
-  }
-}
+/** Every image of the files, none read yet: { name, upload, read }, see `inside`. */
+export const imagesIn = async (files) => {
+  const found = [];
+  for (const [upload, file] of files.entries())
+    for (const [name, read] of await inside(file)) found.push({ name, upload, read });
+  return found.map((image, i) => i < MAX_IMAGES ? image : { ...image, read: () => TOO_MANY });
+};
 
 /** One file of an archive, of which at most MAX_BYTES are unpacked. */
 const taken = async (entry) => {
@@ -73,16 +58,6 @@ const taken = async (entry) => {
   if (await isZip(file))
     return because("a ZIP archive inside a ZIP archive is not opened: send it on its own");
   return crc32(new Uint8Array(await file.arrayBuffer())) === entry.check ? { file } : DAMAGED_INSIDE;
-};
-
-/** How many rows there will be; nothing is unpacked for it. */
-export const countImages = async (files) => {
-  let total = 0;
-  for (const file of files) {
-    const inside = !tooLarge(file) && (await isZip(file).catch(() => false)) ? await opened(file) : null;
-    total += Array.isArray(inside) ? inside.length : 1;
-  }
-  return Math.min(total, MAX_IMAGES);
 };
 
 // === The CSV of the command line (aihealth/answers.py) ===

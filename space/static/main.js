@@ -1,7 +1,7 @@
 // The page whose model runs in the browser: no image leaves it. It draws the parts of the page,
 // and answers from its own worker.
 import { Asker, Unanswered } from "./asking.js";
-import { contents, countImages, csvOf, wanted } from "./batch.js";
+import { csvOf, imagesIn, MAX_IMAGES, wanted } from "./batch.js";
 import { MAX_BYTES } from "./engine/limits.js";
 import { card, Refused, setUpPage } from "./page.js";
 import { Showing, thumbnail } from "./showing.js";
@@ -36,13 +36,17 @@ const answered = async (message, signal) => {
 /** The table of many images. One that cannot be read is a row with its reason. */
 const askMany = async (chosen, signal, onstep) => {
   const files = wanted(chosen);
-  const total = await countImages(files);
+  const images = await imagesIn(files);
+  const total = Math.min(images.length, MAX_IMAGES);
   const config = await asker.open().catch((error) => { throw said(error); });
   showing.config = config;
   const rows = [], features = [];
   let told = 0;
-  for await (const { file, ...row } of contents(files)) {
+  for (const { name, upload, read } of images) {
     signal.throwIfAborted();
+    const { file, ...reason } = await read();
+    // A row keeps which of the chosen files it came from, so that it can be opened.
+    const row = { name, upload: chosen.indexOf(files[upload]), ...reason };
     if (file) {
       try {
         const answer = await asker.ask({ file }, signal);
@@ -57,8 +61,7 @@ const askMany = async (chosen, signal, onstep) => {
         else throw error;
       }
     }
-    // A row keeps which of the chosen files it came from, so that it can be opened.
-    rows.push({ ...row, upload: chosen.indexOf(files[row.upload]) });
+    rows.push(row);
     if (rows.length < total && performance.now() > told + STEP) {
       told = performance.now();
       onstep({ done: rows.length, total });
@@ -129,9 +132,7 @@ $("#tab-one").innerHTML = parts.one;
 $("#tab-many").innerHTML = parts.many;
 $("#footer").innerHTML = parts.footer;
 setUpTabs();
-const names = Object.fromEntries(Object.keys(page.reliability.en.answers).map((name) =>
-  [name, words.className(name)]));
-setUpPage({ texts: words.texts, names, base: "", megabytes: MAX_BYTES / 2 ** 20, failed: say("broke"),
+setUpPage({ texts: words.texts, megabytes: MAX_BYTES / 2 ** 20, failed: say("broke"),
   ask: (file, signal) => answered({ file }, signal),
   askPixels: (pixels, signal) => answered({ do: "predictPixels", ...pixels }, signal),
   askMany, filesOf });

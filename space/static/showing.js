@@ -1,6 +1,7 @@
 // How answers look: the same parts as the templates of the Gradio page make (space/render.py).
 import { reduce } from "./engine/resize.js";
 import { middleCut } from "./page.js";
+import { drawGrey } from "./viewer.js";
 import { percents } from "./words.js";
 
 const FILM_SIDE = 1280; // enough to zoom
@@ -21,11 +22,7 @@ const small = ({ width, height, luminance: data }, side) => {
 /** A small picture of an answer's image. */
 export const thumbnail = (answer) => {
   const { width, height, data } = small(answer, THUMBNAIL_SIDE);
-  const canvas = Object.assign(element("canvas", ""), { width, height, ariaHidden: "true" });
-  const picture = new ImageData(width, height);
-  data.forEach((grey, i) => picture.data.set([grey, grey, grey, 255], 4 * i));
-  canvas.getContext("2d").putImageData(picture, 0, 0);
-  return canvas;
+  return drawGrey(Object.assign(element("canvas", ""), { width, height, ariaHidden: "true" }), data);
 };
 
 export class Showing {
@@ -99,6 +96,7 @@ export class Showing {
     return {
       ...(stored ?? { width, height, values: data }),
       size: [answer.width, answer.height],
+      alt: words.say("image_alt", { width: answer.width, height: answer.height }),
       maps,
       top: names.reduce((a, b) => (probabilities[b] > probabilities[a] ? b : a)),
       mapShown: answer.label !== null,

@@ -1,4 +1,4 @@
-"""Lungs put into other films."""
+"""Lungs put into other radiographs."""
 
 import numpy as np
 import pytest
@@ -21,35 +21,38 @@ def lungs_of(level, left=30):
 @pytest.fixture
 def folders(tmp_path):
     rng = np.random.default_rng(1)
-    film = rng.integers(150, 200, (SIDE, SIDE)).astype(np.uint8)
+    radiograph = rng.integers(150, 200, (SIDE, SIDE)).astype(np.uint8)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[50:170, 40:190] = 255
-    film[mask > 0] //= 2
+    radiograph[mask > 0] //= 2
     for name, pixels in (
-        ("films/Normal/a.png", film), ("films/Normal/b.png", film), ("masks/a.png", mask),
+        ("radiographs/Normal/a.png", radiograph), ("radiographs/Normal/b.png", radiograph),
+        ("masks/a.png", mask),
         ("lungs/Normal/x_1.png", lungs_of(60)), ("lungs/Pneumonia/x_2.png", lungs_of(160, 60)),
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
-    return tmp_path, film, mask > 0
+    return tmp_path, radiograph, mask > 0
 
 
 def call(root, out="out"):
-    words = [part for name in ("lungs", "films", "masks") for part in (f"--{name}", root / name)]
+    words = [
+        part for name in ("lungs", "radiographs", "masks") for part in (f"--{name}", root / name)
+    ]
     main(["compose", *map(str, words), "--out", str(root / out)])
 
 
 def test_lungs_take_the_place_and_the_grey_levels_of_the_films_own(folders):
-    root, film, mask = folders
+    root, radiograph, mask = folders
     call(root)
     made = np.asarray(Image.open(root / "out/Pneumonia/x_2.jpg"), float)
     assert (root / "out/Normal/x_1.jpg").exists()
     away = ~np.pad(mask, 6)[6:-6, 6:-6]
-    assert np.abs(made - film)[:40].mean() < 4 and away.any()
+    assert np.abs(made - radiograph)[:40].mean() < 4 and away.any()
     inside = made[70:150, 60:170]
-    assert abs(np.percentile(inside, 25) - np.percentile(film[mask], 25)) < 8
-    assert np.abs(inside - film[70:150, 60:170]).mean() > 4
+    assert abs(np.percentile(inside, 25) - np.percentile(radiograph[mask], 25)) < 8
+    assert np.abs(inside - radiograph[70:150, 60:170]).mean() > 4
 
 
 def test_it_is_the_same_each_time_and_replaces_nothing(folders):
@@ -59,14 +62,14 @@ def test_it_is_the_same_each_time_and_replaces_nothing(folders):
     one, other = (root / name / "Normal/x_1.jpg" for name in ("one", "two"))
     assert one.read_bytes() == other.read_bytes()
     with pytest.raises(UserError, match="exists"):
-        compose.compose(str(root / "lungs"), str(root / "films"), str(root / "masks"),
+        compose.compose(str(root / "lungs"), str(root / "radiographs"), str(root / "masks"),
                         str(root / "one"))  # fmt: skip
 
 
 def test_films_without_outlines_and_no_lungs_are_said(folders):
     root, *_ = folders
-    lungs, films, masks = (str(root / name) for name in ("lungs", "films", "masks"))
+    lungs, radiographs, masks = (str(root / name) for name in ("lungs", "radiographs", "masks"))
     with pytest.raises(UserError, match="outline"):
-        compose.compose(lungs, films, lungs, str(root / "out"))
+        compose.compose(lungs, radiographs, lungs, str(root / "out"))
     with pytest.raises(UserError, match="no class folder"):
-        compose.compose(masks, films, masks, str(root / "out"))
+        compose.compose(masks, radiographs, masks, str(root / "out"))

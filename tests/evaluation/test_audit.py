@@ -176,7 +176,7 @@ def test_the_report_is_json_and_readable(model, tmp_path, capsys):
     out = tmp_path / "out"
     cli.main(["audit", "--model", model, "--data", str(data), "--out", str(out)])
     report = json.loads((out / "audit.json").read_text())
-    assert report["n"] == 30
+    assert report["n"] == 30, report["unreadable"]
     assert [row["file"] for row in report["unreadable"]] == ["Normal/a_99.png"]
     printed = capsys.readouterr().out
     for words in (

@@ -15,6 +15,7 @@ import numpy as np
 ASK = """async ({ message, arrays, worker }) => {
     const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
     for (const [name, text] of Object.entries(arrays)) message[name] = bytes(text);
+    if (message.zeros) message.bytes = new Uint8Array(message.zeros);
     if (message.bytes) message.bytes = message.bytes.buffer;
     message.features &&= message.features.map((one) => Float32Array.from(one));
     const answer = await new Promise((done) => {
@@ -88,21 +89,16 @@ class Engine:
         """The answer for a file's bytes; `pixels` is its `luminance` with the right shape."""
         return _with_pixels(self.ask("predict", name=name, bytes=data))
 
-    def decode(self, data):
-        """What a file's bytes are read as: uint8 `(h, w)`, and the warning or None."""
+    def decode(self, data=b"", zeros=0):
+        """What a file's bytes are read as: uint8 `(h, w)`, and the warning or None.
+
+        Instead of `data`, it may be so many zeros, which take long to get into a browser.
+        """
         if not self._reads:
             self._start("reader", DECODE.replace("BASE", self.url))
             self._reads = True
-        answer = _with_pixels(self.ask("decode", worker="reader", bytes=data))
+        answer = _with_pixels(self.ask("decode", worker="reader", bytes=data, zeros=zeros))
         return answer["pixels"], warning_of(answer)
-
-    def memory_mb(self):
-        """What the page's process takes, in MB (Linux)."""
-        session = self.page.context.browser.new_browser_cdp_session()
-        found = session.send("SystemInfo.getProcessInfo")["processInfo"]
-        session.detach()
-        ids = [process["id"] for process in found if process["type"] == "renderer"]
-        return max(map(_proportional_mb, ids))
 
     def _start(self, name, script):
         script = json.dumps(script)
@@ -158,6 +154,39 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def memory_mb(page):
+    """What the process of a page takes, in MB (Linux)."""
+    return max(_proportional_mb(process["id"]) for process in _processes(page))
+
+
+def growth_mb(page, act):
+    """How much more a page's process takes, in MB, at the most, while something is done (Linux)."""
+
+    def status(name, process):
+        with open(f"/proc/{process['id']}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
+
+    processes = _processes(page)
+    before = [status("VmRSS", process) for process in processes]
+    for process in processes:
+        with open(f"/proc/{process['id']}/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")  # forgets the peak
+    act()
+    return max(status("VmHWM", p) - b for p, b in zip(processes, before, strict=True))
+
+
+def processor_s(page):
+    """Seconds that processors have worked for the pages of a browser."""
+    return sum(process["cpuTime"] for process in _processes(page))
+
+
+def _processes(page):
+    session = page.context.browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return [process for process in found if process["type"] == "renderer"]
 
 
 def _proportional_mb(process):

@@ -74,6 +74,9 @@ class Hub:
             log_level="critical",
             proxy_headers=False,
             server_header=False,
+            # uvicorn's is a second old or more. The client takes lines of a Space's log that are
+            # younger for new ones, and leaves them out.
+            date_header=False,
             timeout_graceful_shutdown=1,
         )
         self.server = uvicorn.Server(config)

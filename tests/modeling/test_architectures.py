@@ -211,62 +211,52 @@ def test_a_temperature_goes_into_the_last_layer(films):
 # === Starting weights ===
 
 
-def legacy_file(path, arrays):
-    """Write arrays as PyTorch before 1.6 did, without PyTorch."""
-    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+@pytest.fixture
+def torch(monkeypatch):
+    """The two names of PyTorch that its files hold, without PyTorch."""
+    module, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    module.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
+    rebuild = type("_rebuild_tensor_v2", (), {"__module__": "torch._utils"})
+    module._utils, utils._rebuild_tensor_v2 = utils, rebuild
+    monkeypatch.setitem(sys.modules, "torch", module)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    return module
 
-    class FloatStorage:
-        def __init__(self, key, array):
-            self.key, self.array = key, array
 
-    FloatStorage.__module__, FloatStorage.__qualname__ = "torch", "FloatStorage"
-
-    def _rebuild_tensor_v2(*_):
-        raise AssertionError("only its name is read")
-
-    _rebuild_tensor_v2.__module__ = "torch._utils"
-    _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
-    torch.FloatStorage, torch._utils = FloatStorage, utils
-    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
-
-    class Tensor:
-        def __init__(self, key, array):
-            self.storage, self.array = FloatStorage(key, array), array
-
-        def __reduce__(self):
-            strides = tuple(step // 4 for step in self.array.strides)
-            return _rebuild_tensor_v2, (self.storage, 0, self.array.shape, strides, False, {})
+def legacy_file(path, arrays, torch):
+    """Write arrays as PyTorch before 1.6 did."""
+    keys = {id(array): str(number) for number, array in enumerate(arrays.values())}
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, item):
-            if isinstance(item, FloatStorage):
-                return ("storage", FloatStorage, item.key, "cpu", item.array.size, None)
+            if isinstance(item, torch.FloatStorage):
+                return ("storage", torch.FloatStorage, item.key, "cpu", item.size, None)
             return None
 
-    saved = {"torch": torch, "torch._utils": utils}
-    sys.modules.update(saved)
-    try:
-        with open(path, "wb") as file:
-            for header in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
-                pickle.dump(header, file, protocol=2)
-            tensors = {
-                name: Tensor(str(i), array) for i, (name, array) in enumerate(arrays.items())
-            }
-            Pickler(file, protocol=2).dump(tensors)
-            pickle.dump([str(i) for i in range(len(arrays))], file, protocol=2)
-            for array in arrays.values():
-                file.write(struct.pack("<q", array.size) + array.astype("<f4").tobytes())
-    finally:
-        for name in saved:
-            del sys.modules[name]
+        def reducer_override(self, item):
+            if not isinstance(item, np.ndarray):
+                return NotImplemented
+            storage = torch.FloatStorage()
+            storage.key, storage.size = keys[id(item)], item.size
+            strides = tuple(step // 4 for step in item.strides)
+            tensor = (storage, 0, item.shape, strides, False, {})
+            return torch._utils._rebuild_tensor_v2, tensor
+
+    with open(path, "wb") as file:
+        for header in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            pickle.dump(header, file, protocol=2)
+        Pickler(file, protocol=2).dump(arrays)
+        pickle.dump(list(keys.values()), file, protocol=2)
+        for array in arrays.values():
+            file.write(struct.pack("<q", array.size) + array.astype("<f4").tobytes())
 
 
-def test_a_pytorch_file_is_read_without_pytorch(tmp_path):
+def test_a_pytorch_file_is_read_without_pytorch(tmp_path, torch):
     arrays = {
         "a.weight": np.arange(24, dtype="float32").reshape(2, 3, 2, 2),
         "a.bias": np.array([0.5, -1], "float32"),
     }
-    legacy_file(tmp_path / "w.pth", arrays)
+    legacy_file(tmp_path / "w.pth", arrays, torch)
     read = starting_weights.read_torch_state(tmp_path / "w.pth")
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():

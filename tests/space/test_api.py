@@ -16,42 +16,16 @@ import pytest
 from aihealth import Classifier
 from aihealth.images import MAX_BYTES
 from tests.helpers.image_files import make_dicom
-from tests.helpers.space_app import RELEASE, SpaceApp, film, png, zip_of
+from tests.helpers.space_app import Refused, SpaceApp, call, film, png, predict, upload, zip_of
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    with SpaceApp(tmp_path_factory.mktemp("space")) as running:
-        yield running
+def classifier(app):
+    return Classifier(app.model)
 
 
-@pytest.fixture(scope="module")
-def client(app):
-    from gradio_client import Client
-
-    return Client(app.url, verbose=False)
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return Classifier(RELEASE)
-
-
-@pytest.fixture
-def send(client, tmp_path):
-    """Ask `/predict` about bytes, or `/predict_batch` about several files."""
-    from gradio_client import handle_file
-
-    def ask(content):
-        files = content if isinstance(content, dict) else {"film.png": content}
-        for name, data in files.items():
-            (tmp_path / name).write_bytes(data)
-        handles = [handle_file(tmp_path / name) for name in files]
-        if isinstance(content, dict):
-            return client.predict(handles, api_name="/predict_batch")
-        return client.predict(handles[0], api_name="/predict")
-
-    return ask
+def predict_batch(app, files):
+    return call(app, "predict_batch", [upload(app, data, name) for name, data in files.items()])
 
 
 def test_the_page_comes_compressed_and_knows_its_language_before_gradio_asks(app):
@@ -67,30 +41,33 @@ def test_the_page_comes_compressed_and_knows_its_language_before_gradio_asks(app
     assert "teach.js" not in whole.text
 
 
-def test_predict_answers_what_the_classifier_says(send, classifier):
+def test_predict_answers_what_the_classifier_says(app, classifier):
     content = png(film(3, "Covid"))
-    answer = send(content)
+    answer = predict(app, content)
     expected = classifier.predict(content).to_dict()
-    assert answer.pop("model") == RELEASE.name and answer.pop("revision") is None
+    assert answer.pop("model") == app.model.name and answer.pop("revision") is None
     probabilities = answer.pop("probabilities")
     assert list(probabilities) == classifier.classes
     assert probabilities == pytest.approx(expected.pop("probabilities"))
     assert answer == expected
 
 
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_dicom_is_read_by_its_content_whatever_its_name(send, photometric):
-    pixels = film(4)
-    shown = 255 - pixels if photometric == "MONOCHROME1" else pixels
-    answer = send(make_dicom(shown, PhotometricInterpretation=photometric))
-    assert answer["probabilities"] == pytest.approx(send(png(pixels))["probabilities"], abs=0.01)
+FRAMES = np.stack([film(4), np.zeros_like(film(4))])
 
 
-def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
-    frames = np.stack([film(4), np.zeros_like(film(4))])
-    answer = send(make_dicom(frames))
-    assert "frame" in answer["warning"]
-    assert answer["probabilities"] == pytest.approx(send(png(frames[0]))["probabilities"], abs=0.01)
+@pytest.mark.parametrize(
+    ("content", "warning"),
+    [
+        (make_dicom(255 - film(4), PhotometricInterpretation="MONOCHROME1"), ""),
+        (make_dicom(film(4), PhotometricInterpretation="MONOCHROME2"), ""),
+        (make_dicom(FRAMES), "only the first was used"),
+    ],
+)
+def test_dicom_is_read_by_its_content_whatever_its_name(app, content, warning):
+    answer = predict(app, content)
+    expected = predict(app, png(film(4)))["probabilities"]
+    assert answer["probabilities"] == pytest.approx(expected, abs=0.01)
+    assert warning in (answer["warning"] or "")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +81,9 @@ def test_of_several_frames_the_first_is_read_and_the_answer_says_so(send):
         (png(np.zeros((8001, 8000), np.uint8)), "more than 64 million pixels"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_reason(send, content, reason):
-    with pytest.raises(Exception, match=reason):
-        send(content)
+def test_what_cannot_be_read_is_refused_with_the_reason(app, content, reason):
+    with pytest.raises(Refused, match=reason):
+        predict(app, content)
 
 
 @pytest.mark.parametrize("name", ["predict", "predict_batch"])
@@ -114,21 +91,14 @@ def test_what_cannot_be_read_is_refused_with_the_reason(send, content, reason):
     "sent", ["data:image/png;base64,AAAA", "https://example.org/a.png", 7, {"path": "/etc/passwd"}]
 )
 def test_a_call_without_an_upload_is_told_what_to_send(app, name, sent):
-    address = f"{app.url}/gradio_api/call/{name}"
-    event = httpx.post(address, json={"data": [sent]}).json()["event_id"]
-    told = httpx.get(f"{address}/{event}", timeout=60).text
-    assert "event: error" in told
-    assert "null" not in told and "send an image" in told
+    with pytest.raises(Refused, match="send an image"):
+        call(app, name, sent)
 
 
-def test_a_batch_has_a_row_for_each_file_also_for_broken_ones(send):
-    rows = send(
-        {
-            "one.png": png(film(1)),
-            "broken.png": b"hello",
-            "more.zip": zip_of({"a/two.png": png(film(2)), "a/three.dcm": make_dicom(film(3))}),
-        }
-    )
+def test_a_batch_has_a_row_for_each_file_also_for_broken_ones(app):
+    archive = zip_of({"a/two.png": png(film(2)), "a/three.dcm": make_dicom(film(3))})
+    files = {"one.png": png(film(1)), "broken.png": b"hello", "more.zip": archive}
+    rows = predict_batch(app, files)
     assert [row["file"] for row in rows] == ["one.png", "broken.png", "a/two.png", "a/three.dcm"]
     assert [row["error"] is None for row in rows] == [True, False, True, True]
 
@@ -139,11 +109,9 @@ def test_uploads_over_the_limit_are_refused(app):
     assert answer.status_code == 413
 
 
-def test_only_the_two_endpoints_are_public(client):
-    assert sorted(client.view_api(return_format="dict")["named_endpoints"]) == [
-        "/predict",
-        "/predict_batch",
-    ]
+def test_only_the_two_endpoints_are_public(app):
+    described = httpx.get(f"{app.url}/gradio_api/info").json()
+    assert sorted(described["named_endpoints"]) == ["/predict", "/predict_batch"]
 
 
 @pytest.mark.parametrize("shown", ["api_python", "api_curl"])
@@ -213,27 +181,25 @@ def test_an_mcp_client_gets_json_from_both_tools(app, classifier):
 
 
 def test_nothing_of_a_visitor_stays(tmp_path):
-    from gradio_client import Client, handle_file
-
     secret = "Doe^Jane-1957"
-    (tmp_path / f"{secret}.png").write_bytes(png(film(5)))
-    (tmp_path / f"{secret}.dcm").write_bytes(make_dicom(film(6), PatientName=secret))
-    (tmp_path / f"{secret}-broken.png").write_bytes(b"hello")
-    (tmp_path / f"{secret}.zip").write_bytes(zip_of({f"{secret}/x.png": png(film(7))}))
-    files = [handle_file(path) for path in tmp_path.glob(f"{secret}*")]
+    files = {
+        f"{secret}.png": png(film(5)),
+        f"{secret}.dcm": make_dicom(film(6), PatientName=secret),
+        f"{secret}-broken.png": b"hello",
+        f"{secret}.zip": zip_of({f"{secret}/x.png": png(film(7))}),
+    }
     with SpaceApp(tmp_path, DELETE_EVERY="1", DELETE_AFTER="4") as app:
-        client = Client(app.url, verbose=False)
-        rows = client.predict(files, api_name="/predict_batch")
-        answer = client.predict(handle_file(tmp_path / f"{secret}.dcm"), api_name="/predict")
-        with pytest.raises(Exception, match="not an image"):
-            client.predict(handle_file(tmp_path / f"{secret}-broken.png"), api_name="/predict")
-        httpx.post(f"{app.url}/gradio_api/upload", files={"files": (secret, b"never used")})
+        rows = predict_batch(app, files)
+        answer = predict(app, files[f"{secret}.dcm"])
+        with pytest.raises(Refused, match="not an image"):
+            predict(app, files[f"{secret}-broken.png"])
+        upload(app, b"never used", secret)
         assert app.files(), "uploads lie in the folder that is swept"
         assert secret not in json.dumps(answer)
         assert any(row["error"] for row in rows)
         deadline = time.monotonic() + 20
         while app.files() and time.monotonic() < deadline:
-            time.sleep(0.5)
+            time.sleep(0.1)
         assert app.files() == []
         assert secret not in app.log.read_text()
     assert list(app.uploads.iterdir()) == []

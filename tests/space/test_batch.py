@@ -15,7 +15,7 @@ import pytest
 
 from aihealth import Classifier
 from aihealth import __main__ as cli
-from aihealth.images import MAX_BYTES, ImageError
+from aihealth.images import MAX_BYTES
 from tests.helpers.releases import SIZE, make_release_of_a_hospital
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE, one_answer
 from tests.helpers.space_app import SPACE, film, png, zip_of
@@ -28,53 +28,73 @@ import render  # isort: skip
 # === Batches ===
 
 
-def write(folder, name, data):
-    path = folder / name
-    path.write_bytes(data)
-    return name, str(path)
+def write(folder, files):
+    """The uploads of a batch."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return [(name, str(folder / name)) for name in files]
 
 
-def rows_of(uploads):
-    return [batch.read(one_answer, *item) for item in batch.contents(uploads)]
+def rows_of(folder, files):
+    return list(batch.rows(one_answer, batch.items(write(folder, files))))
 
 
 def test_files_and_archives_become_one_row_an_image(tmp_path):
-    image = png(film(size=32))
+    image = png(film(size=512))
     archive = zip_of({"a/1.png": image, "a/.hidden": b"", "__MACOSX/a/1.png": b"", "2": image})
-    uploads = [write(tmp_path, "x.png", image), write(tmp_path, "y.zip", archive)]
-    assert [row.name for row in rows_of(uploads)] == ["x.png", "a/1.png", "2"]
-    assert batch.count_images(uploads) == 3
+    rows = rows_of(tmp_path, {"x.png": image, "y.zip": archive})
+    assert [(row.name, row.upload) for row in rows] == [("x.png", 0), ("a/1.png", 1), ("2", 1)]
+    for row in rows:
+        assert row.prediction.pixels.shape == (96, 96) and row.prediction.heatmaps is None
 
 
-def test_a_broken_file_is_a_row_with_its_reason(tmp_path):
-    good = png(film(size=32))
-    uploads = [
-        write(tmp_path, "text.png", b"hello"),
-        write(tmp_path, "empty.png", b""),
-        write(tmp_path, "cut.png", good[:200]),
-        write(tmp_path, "good.png", good),
-    ]
-    rows = rows_of(uploads)
-    assert [bool(row.error) for row in rows] == [True, True, True, False]
-    assert rows[1].error == "the file is empty"
+IMAGE = png(film(size=32))
+ONE = zip_of({"a.png": IMAGE})
+INSIDE = "the file is damaged inside the ZIP archive"
 
 
-def test_rows_of_a_batch_keep_thumbnails_and_no_films(tmp_path):
-    (row,) = rows_of([write(tmp_path, "x.png", png(film(size=512)))])
-    assert row.prediction.pixels.shape == (96, 96) and row.prediction.heatmaps is None
+def locked():
+    data = bytearray(ONE)
+    data[6] |= 1  # the flag in the local header
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # and in the directory
+    return bytes(data)
 
 
-def test_a_zip_bomb_is_not_unpacked(tmp_path):
-    bomb = zip_of({"bomb.png": b"\0" * (MAX_BYTES + 1)})
-    assert len(bomb) < 100_000
-    (row,) = rows_of([write(tmp_path, "bomb.zip", bomb)])
-    assert row.error == "the file has more than 50 MB"
+def damaged_inside(way):
+    data = bytearray(zip_of({"bad.png": IMAGE, "good.png": IMAGE}, way))
+    data[60:260] = bytes(byte ^ 0xFF for byte in data[60:260])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "errors"),
+    [
+        (b"hello", ["this is not an image that can be read (PNG, JPEG, TIFF, DICOM)"]),
+        (b"", ["the file is empty"]),
+        (IMAGE[:200], ["the image is damaged or cut short"]),
+        (zip_of({"bomb.png": bytes(MAX_BYTES + 1)}), ["the file has more than 50 MB"]),
+        (zip_of({"in.zip": ONE, "b.png": IMAGE}), [batch.NESTED, None]),
+        (ONE.replace(b"PK\x01\x02", b"xxxx"), ["the ZIP archive is damaged"]),
+        (ONE[:60] + ONE[90:], [INSIDE]),
+        (ONE.replace(b"a.png", b"b.png", 1), [INSIDE]),
+        (zip_of({}), ["the ZIP archive has no file in it"]),
+        (locked(), ["the file is locked with a password"]),
+        *(
+            (damaged_inside(way), [INSIDE, None])
+            for way in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        ),
+    ],
+)
+def test_what_cannot_be_read_has_its_reason_and_costs_no_other_its_answer(tmp_path, data, errors):
+    rows = rows_of(tmp_path, {"first": data, "last.png": IMAGE})
+    assert [row.error for row in rows] == [*errors, None]
+    assert len(data) < 100_000
 
 
 def test_an_archive_that_unpacks_without_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "MAX_UNPACKED", 3000)
-    files = {f"{number}.bin": b"\0" * 1000 for number in range(20)}
-    rows = rows_of([write(tmp_path, "big.zip", zip_of(files))])
+    files = {f"{number}.bin": bytes(1000) for number in range(20)}
+    rows = rows_of(tmp_path, {"big.zip": zip_of(files)})
     left = rows[4:]
     assert [row.left_out for row in rows] == [False] * 4 + [True] * 16
     assert {row.error for row in left} == {batch.TOO_LARGE} and left[-1].name == "19.bin"
@@ -82,9 +102,8 @@ def test_an_archive_that_unpacks_without_end_is_stopped(tmp_path, monkeypatch):
 
 def test_images_beyond_the_limit_are_named_and_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "MAX_IMAGES", 3)
-    uploads = [write(tmp_path, f"{number}.png", b"") for number in range(4)]
-    uploads.append(write(tmp_path, "z.zip", zip_of({"in/5.png": b"", "in/6.png": b""})))
-    rows = rows_of(uploads)
+    files = {f"{number}.png": b"" for number in range(4)}
+    rows = rows_of(tmp_path, files | {"z.zip": zip_of({"in/5.png": b"", "in/6.png": b""})})
     assert [row.name for row in rows if row.left_out] == ["3.png", "in/5.png", "in/6.png"]
     assert {row.error for row in rows if row.left_out} == {batch.TOO_MANY}
     html = render.table(rows, CONFIG.classes, "en")
@@ -92,69 +111,27 @@ def test_images_beyond_the_limit_are_named_and_not_read(tmp_path, monkeypatch):
     assert html.count("<tr class=") == 3
 
 
-def test_an_archive_inside_an_archive_has_its_own_sentence(tmp_path):
-    archive = zip_of({"in.zip": zip_of({"a.png": png(film(size=32))}), "b.png": png(film(size=32))})
-    rows = rows_of([write(tmp_path, "z.zip", archive)])
-    assert [row.error for row in rows] == [batch.NESTED, None]
-
-
-def test_rows_know_which_upload_they_came_from(tmp_path):
-    image = png(film(size=32))
-    uploads = [write(tmp_path, "a.png", image), write(tmp_path, "z.zip", zip_of({"b.png": image}))]
-    assert [(row.name, row.upload) for row in rows_of(uploads)] == [("a.png", 0), ("b.png", 1)]
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda data: data[:60] + data[90:], "damaged"),
-        (lambda data: data.replace(b"a.png", b"b.png", 1), "damaged"),
-        (lambda data: zip_of({}), "no file in it"),
-    ],
-)
-def test_damaged_archives_are_rows_too(tmp_path, damage, reason):
-    data = damage(zip_of({"a.png": png(film(size=32))}))
-    (row,) = rows_of([write(tmp_path, "z.zip", data)])
-    assert reason in row.error
-
-
-@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_damaged_entry_costs_no_other_its_answer(tmp_path, way):
-    image = png(film(size=32))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", way) as archive:
-        archive.writestr("bad.png", image)
-        archive.writestr("good.png", image)
-    data = bytearray(buffer.getvalue())
-    data[60:260] = bytes(byte ^ 0xFF for byte in data[60:260])
-    uploads = [write(tmp_path, "z.zip", bytes(data)), write(tmp_path, "last.png", image)]
-    assert [(row.name, row.error) for row in rows_of(uploads)] == [
-        ("bad.png", "the file is damaged inside the ZIP archive"),
-        ("good.png", None),
-        ("last.png", None),
-    ]
-
-
 def test_an_archive_of_very_many_entries_is_not_opened(tmp_path, monkeypatch):
     data = zip_of({f"{number}.png": b"" for number in range(21)})
     fewer = data.replace((21).to_bytes(2, "little") * 2, (1).to_bytes(2, "little") * 2)
     assert fewer != data  # The number that an archive gives says nothing.
-    upload, image = write(tmp_path, "many.zip", fewer), png(film(size=32))
+    uploads = write(tmp_path, {"many.zip": fewer, "last.png": IMAGE})
     monkeypatch.setattr(batch, "MAX_ENTRIES", 21)
-    assert batch.count_images([upload]) == 21
+    assert len(batch.items(uploads)) == 22
     monkeypatch.setattr(batch, "MAX_ENTRIES", 20)
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
-    uploads = [upload, write(tmp_path, "last.png", image)]
-    assert batch.count_images(uploads) == 2
-    assert [row.error for row in rows_of(uploads)] == [batch.TOO_MANY_ENTRIES, None]
+    rows = batch.rows(one_answer, batch.items(uploads))
+    assert [row.error for row in rows] == [batch.TOO_MANY_ENTRIES, None]
 
 
-def test_a_locked_entry_says_that_it_is_locked(tmp_path):
-    data = bytearray(zip_of({"a.png": b"123"}))
-    data[6] |= 1  # the flag in the local header
-    data[data.index(b"PK\x01\x02") + 8] |= 1  # and in the directory
-    (row,) = rows_of([write(tmp_path, "z.zip", bytes(data))])
-    assert row.error == "the file is locked with a password"
+def test_zip_entries_are_never_written_to_the_disk(tmp_path, monkeypatch):
+    for name in ("extract", "extractall"):
+        monkeypatch.setattr(zipfile.ZipFile, name, lambda *_, **__: pytest.fail("unpacked"))
+    (row,) = rows_of(tmp_path, {"z.zip": zip_of({"../../evil.png": IMAGE})})
+    assert row.prediction is not None and list(tmp_path.iterdir()) == [tmp_path / "z.zip"]
+
+
+# === What is made of them ===
 
 
 def test_csv_has_a_line_an_image_and_no_formulas():
@@ -181,7 +158,7 @@ def test_the_csv_is_the_one_of_the_command_line(tmp_path, monkeypatch, capsys):
     uploads = [(path.name, str(path)) for path in sorted(tmp_path.glob("*.png"))]
     served = types.SimpleNamespace(name="x", classifier=Classifier(model), problem=None)
     told = answers.Answers(served, 1)
-    rows = list(told._rows(uploads))
+    rows = list(told._rows(batch.items(uploads)))
     warning = served.classifier.shift(row.prediction for row in rows if row.prediction).warning
     with pytest.raises(SystemExit):
         cli.main(["predict", "--model", str(model), "--format", "csv", *dict(uploads)])
@@ -203,31 +180,16 @@ def test_the_page_says_that_many_images_come_from_elsewhere(tmp_path):
     classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
     page = answers.Answers(types.SimpleNamespace(classifier=classifier, problem=None), threads=1)
     for level, told in ((120, False), (150, True)):
-        uploads = [
-            dict(zip(("orig_name", "path"), write(tmp_path, f"{index}.png", image), strict=True))
+        files = {
+            f"{index}.png": png(np.full((SIZE, SIZE), level + index % 9 - 4, np.uint8))
             for index in range(20)
-            if (image := png(np.full((SIZE, SIZE), level + index % 9 - 4, np.uint8)))
-        ]
+        }
+        uploads = [{"orig_name": name, "path": path} for name, path in write(tmp_path, files)]
         *steps, last = page.show_batch(uploads, "en")
         assert ("these 20 images differ" in last["html"]) == told
         assert all(step["total"] == 20 for step in steps)
     *_, last = page.show_batch(uploads[:19], "en")
     assert "images differ" not in last["html"]
-
-
-def test_errors_of_reading_are_passed_on():
-    assert batch.read(one_answer, "x", ImageError("why")) == batch.Row("x", error="why")
-
-
-def test_zip_entries_are_never_written_to_the_disk(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("unpacked")
-
-    monkeypatch.setattr(zipfile.ZipFile, "extract", refuse)
-    monkeypatch.setattr(zipfile.ZipFile, "extractall", refuse)
-    archive = zip_of({"../../evil.png": png(film(size=32))})
-    (row,) = rows_of([write(tmp_path, "z.zip", archive)])
-    assert row.prediction is not None and list(tmp_path.iterdir()) == [tmp_path / "z.zip"]
 
 
 # === Clean-up ===

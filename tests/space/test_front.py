@@ -11,7 +11,8 @@ import pytest
 
 from aihealth.images import ImageError
 from tests.helpers.image_files import shipped
-from tests.helpers.space_app import SpaceApp, film, png  # puts the Space's folder on the path
+from tests.helpers.space_app import Refused, call, film, png, predict, upload
+from tests.space.conftest import UPLOADS_MB
 
 import front  # isort: skip
 import places  # isort: skip
@@ -37,26 +38,24 @@ def test_a_visitor_is_an_address_that_cannot_be_made_up(peer, forwarded, who):
 # === Room for uploads ===
 
 
-def upload(folder, name, size):
+def stored(folder, name, size):
     path = folder / name
     path.write_bytes(bytes(size))
     time.sleep(0.01)  # The system's clock for files is coarse.
     return str(path)
 
 
-def test_a_visitor_has_a_bounded_room_and_the_oldest_leave_first(tmp_path):
-    uploads = front.Uploads(tmp_path, per_visitor=250, in_all=10_000)
-    uploads.add("other", [upload(tmp_path, "theirs", 200)])
+@pytest.mark.parametrize(
+    ("per_visitor", "in_all", "kept"),
+    [(250, 10_000, {"theirs", "own2", "own3"}), (1000, 250, {"own2", "own3"})],
+    ids=["a visitor", "all visitors"],
+)
+def test_the_room_is_bounded_and_the_oldest_leave_first(tmp_path, per_visitor, in_all, kept):
+    uploads = front.Uploads(tmp_path, per_visitor, in_all)
+    uploads.add("other", [stored(tmp_path, "theirs", 200)])
     for number in range(4):
-        uploads.add("one", [upload(tmp_path, f"own{number}", 100)])
-    assert {path.name for path in tmp_path.iterdir()} == {"theirs", "own2", "own3"}
-
-
-def test_all_visitors_together_have_a_bounded_room(tmp_path):
-    uploads = front.Uploads(tmp_path, per_visitor=1000, in_all=250)
-    for number in range(4):
-        uploads.add(f"visitor {number}", [upload(tmp_path, f"file{number}", 100)])
-    assert {path.name for path in tmp_path.iterdir()} == {"file2", "file3"}
+        uploads.add("one", [stored(tmp_path, f"own{number}", 100)])
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 # === Places ===
@@ -90,7 +89,7 @@ def test_a_visitor_with_many_files_leaves_places_to_others():
 # === Calls that fail ===
 
 
-def call(app, tmp_path):
+def answer_of(app, tmp_path):
     """One request through the middleware: status, headers and body."""
     sent = []
 
@@ -108,7 +107,7 @@ def test_a_full_disk_is_a_sentence_and_one_line(tmp_path, capsys, number):
     async def full(*_):
         raise OSError(number, "No space left", "/secret/name.png")
 
-    status, headers, body = call(full, tmp_path)
+    status, headers, body = answer_of(full, tmp_path)
     assert (status, body["detail"]) == (507, front.NO_ROOM)
     assert headers[b"x-content-type-options"] == b"nosniff"
     assert capsys.readouterr().err == "a call failed: OSError\n"
@@ -123,30 +122,6 @@ def test_on_the_hub_the_page_may_be_shown_inside_another(monkeypatch):
 # === The Space as a process ===
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("space")
-    with SpaceApp(folder, UPLOADS_PER_VISITOR_MB="1") as running:
-        yield running
-
-
-def send(app, content, name="film.png"):
-    files = {"files": (name, content)}
-    return httpx.post(f"{app.url}/gradio_api/upload", files=files, timeout=60).json()[0]
-
-
-def ask(app, data, function="predict"):
-    """The kind of the last event, and its data."""
-    api = f"{app.url}/gradio_api/call/{function}"
-    event = httpx.post(api, json={"data": data}, timeout=60).json()["event_id"]
-    kind, text = httpx.get(f"{api}/{event}", timeout=60).text.strip().splitlines()[-2:]
-    return kind.removeprefix("event: "), json.loads(text.removeprefix("data: "))
-
-
-def as_file(path):
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}
-
-
 def test_every_answer_has_its_headers(app):
     for path in ("/", "/config", "/gradio_api/info", "/nothing"):
         found = httpx.get(app.url + path).headers
@@ -156,9 +131,11 @@ def test_every_answer_has_its_headers(app):
 
 def test_malformed_calls_are_lines_that_say_nothing_of_the_visitor(app):
     before = app.log.read_text()
-    for data in (["SECRET"], [as_file("/SECRET/x.png")], [{"x": "SECRET"}], [3], []):
+    elsewhere = {"path": "/SECRET/x.png", "meta": {"_type": "gradio.FileData"}}
+    for data in (["SECRET"], [elsewhere], [{"x": "SECRET"}], [3], []):
         for function in ("predict", "predict_batch"):
-            assert ask(app, data, function)[0] == "error"
+            with pytest.raises(Refused):
+                call(app, function, *data)
     body = {"data": [], "fn_index": 999, "session_hash": "SECRET"}
     answer = httpx.post(f"{app.url}/gradio_api/queue/join", json=body)
     assert answer.status_code == 500 and answer.json() == {"detail": front.FAILED}
@@ -168,18 +145,18 @@ def test_malformed_calls_are_lines_that_say_nothing_of_the_visitor(app):
 
 
 def test_an_upload_that_made_room_for_others_is_a_sentence(app):
-    first = send(app, png(film(0)) + bytes(700_000))
-    assert ask(app, [as_file(first)])[0] == "complete"
-    second = send(app, png(film(1)) + bytes(700_000))
-    assert ask(app, [as_file(second)])[0] == "complete"
-    kind, answer = ask(app, [as_file(first)])
-    assert kind == "error" and answer["error"] == front.REMOVED
+    more = bytes(int(0.6 * UPLOADS_MB * 2**20))
+    first = upload(app, png(film(0)) + more)
+    assert call(app, "predict", first)
+    assert predict(app, png(film(1)) + more)
+    with pytest.raises(Refused, match=front.REMOVED):
+        call(app, "predict", first)
 
 
 def test_a_decoder_that_dies_leaves_the_space_alive(app):
     data = bytearray(shipped("SC_rgb_jpeg_gdcm"))
     data[1358] = 0x84
-    kind, answer = ask(app, [as_file(send(app, bytes(data), "film.dcm"))])
-    assert kind == "error" and "damaged" in answer["error"]
-    assert ask(app, [as_file(send(app, shipped("MR_small_jp2klossless")))])[0] == "complete"
+    with pytest.raises(Refused, match="damaged"):
+        predict(app, bytes(data))
+    assert predict(app, shipped("MR_small_jp2klossless"))
     assert app.process.poll() is None

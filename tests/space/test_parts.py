@@ -7,8 +7,20 @@ import io
 import re
 import types
 
+# isort: off (tests.helpers.space_app puts space/ on the path)
+import adapter
+import batch
+import front
 import numpy as np
+import pictures
+import places
 import pytest
+import reliability
+import render
+import sentences
+import startup
+import texts
+import words
 from PIL import Image
 
 from aihealth import (
@@ -22,24 +34,13 @@ from aihealth import (
     upright,
     wall,
 )
-from aihealth.dicom import DicomImage
 from aihealth.images import ImageError
 from aihealth.release import METRICS, write_json
 from tests.helpers.image_files import deep_png
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 from tests.helpers.space_app import SPACE, film, png
 
-import adapter  # isort: skip (space/ is put on the path by tests.space_app)
-import batch  # isort: skip (space/ is put on the path by tests.space_app)
-import front  # isort: skip
-import overlay  # isort: skip
-import places  # isort: skip
-import reliability  # isort: skip
-import render  # isort: skip
-import sentences  # isort: skip
-import startup  # isort: skip
-import texts  # isort: skip
-import words  # isort: skip
+# isort: on
 
 # === Texts ===
 
@@ -62,23 +63,19 @@ def test_every_text_is_used():
 
 
 @pytest.mark.parametrize(
-    ("value", "english", "french"),
+    ("value", "digits", "english", "french"),
     [
-        (0.5, "50%", "50 %"),
-        (0.004, "<1%", "<1 %"),
-        (0.996, ">99%", ">99 %"),
-        (0, "<1%", "<1 %"),
-        (1, ">99%", ">99 %"),
+        (0.5, 0, "50%", "50 %"),
+        (0.004, 0, "<1%", "<1 %"),
+        (0.996, 0, ">99%", ">99 %"),
+        (0, 0, "<1%", "<1 %"),
+        (1, 0, ">99%", ">99 %"),
+        (0.9518, 1, "95.2%", "95,2 %"),
     ],
 )
-def test_no_probability_looks_more_certain_than_it_is(value, english, french):
-    assert texts.percent(value, "en") == english
-    assert texts.percent(value, "fr").replace("\u202f", " ") == french
-
-
-def test_figures_keep_a_digit_and_the_languages_decimal_sign():
-    assert texts.percent(0.9518, "en", 1) == "95.2%"
-    assert texts.percent(0.9518, "fr", 1) == "95,2\u202f%"
+def test_no_probability_looks_more_certain_than_it_is(value, digits, english, french):
+    assert texts.percent(value, "en", digits) == english
+    assert texts.percent(value, "fr", digits).replace("\u202f", " ") == french
 
 
 @pytest.mark.parametrize(
@@ -136,19 +133,25 @@ NOT_SHOWN = {  # "50 MB" and the like are one blank
 }
 
 
+def why_refused(content):
+    with pytest.raises(ImageError) as error:
+        images.decode(content)
+    return str(error.value)
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
         batch.TOO_MANY,
         batch.NESTED,
         batch.ZIP_ALONE,
+        batch.TOO_LARGE,
+        batch.TOO_MANY_ENTRIES,
         front.REMOVED,
         places.BUSY,
         limits.TOO_MUCH_MEMORY,
         limits.TOO_SLOW,
         wall.DIED,
-        batch.TOO_LARGE,
-        batch.TOO_MANY_ENTRIES,
         classifier.LATERAL,
         classifier.SMOOTHED,
         classifier.Shift(25, 0.31, 0.21).warning,
@@ -158,29 +161,20 @@ NOT_SHOWN = {  # "50 MB" and the like are one blank
         dicom_layout.NO_PHOTOMETRIC,
         dicom.INVERSE,
         dicom_file.CUT_SHORT,
-        DicomImage(ANSWER.pixels, 3, True).warning,
+        dicom.DicomImage(ANSWER.pixels, 3, True).warning,
+        why_refused(b""),
+        why_refused(b"hello"),
+        why_refused(png(film(size=32))[:90]),
+        why_refused(png(np.zeros((8, 8), np.uint8))),
+        why_refused(deep_png(np.zeros((32, 32)), 2)),
     ],
 )
 def test_sentences_of_the_package_are_known_in_french(sentence):
     assert texts.reason(sentence, "en") == sentence
     french = texts.reason(sentence, "fr")
     assert french != sentence and not re.search(r"\b(the|The|not|answer)\b|\d\.\d", french)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"hello",
-        png(film(size=32))[:90],
-        png(np.zeros((8, 8), np.uint8)),
-        deep_png(np.zeros((32, 32)), 2),
-    ],
-)
-def test_reasons_of_reading_are_known_in_french(content):
-    with pytest.raises(ImageError) as error:
-        images.decode(content)
-    assert texts.reason(str(error.value), "fr") != str(error.value)
+    both = texts.reason(f"{sentence} {dicom_window.HIDING}", "fr")
+    assert both == f"{french} {texts.reason(dicom_window.HIDING, 'fr')}"
 
 
 # === Pictures ===
@@ -191,8 +185,8 @@ def picture(url):
 
 
 def test_large_films_are_shrunk_and_small_ones_are_not_blown_up():
-    assert picture(overlay.film_url(np.zeros((3000, 2000), np.uint8))).size == (853, 1280)
-    assert picture(overlay.film_url(np.zeros((40, 60), np.uint8))).size == (60, 40)
+    assert picture(pictures.film_url(np.zeros((3000, 2000), np.uint8))).size == (853, 1280)
+    assert picture(pictures.film_url(np.zeros((40, 60), np.uint8))).size == (60, 40)
 
 
 @pytest.mark.parametrize("monochrome1", [False, True])
@@ -200,25 +194,25 @@ def test_stored_values_are_packed_with_the_window_that_the_model_saw(monochrome1
     stored = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
     seen = ((stored.astype(float) - 1000) / 2000 * 255).clip(0, 255).round().astype(np.uint8)
     pixels = 255 - seen if monochrome1 else seen
-    packed = overlay.fit(stored, pixels)
-    rgb = np.asarray(picture(packed.url)).astype(int)
+    packed = pictures.fit(stored, pixels)
+    rgb = np.asarray(picture(packed["deep"])).astype(int)
     values = rgb[..., 0] * 256 + rgb[..., 1]
-    low, high = packed.window
+    low, high = packed["window"]
     drawn = ((values - low) / (high - low) * 255).clip(0, 255)
     assert np.abs(drawn - pixels).max() <= 2
-    from_, to = packed.unit
+    from_, to = packed["unit"]
     assert np.abs(from_ + values / 65535 * (to - from_) - stored).max() < 1
 
 
 def test_pixels_that_no_window_explains_have_no_stored_values():
     stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     curve = (255 * (stored / 4095.0) ** 3).round().astype(np.uint8)
-    assert overlay.fit(stored, curve) is None
-    assert overlay.fit(stored, np.zeros((64, 64), np.uint8)) is None
+    assert pictures.fit(stored, curve) is None
+    assert pictures.fit(stored, np.zeros((64, 64), np.uint8)) is None
 
 
 def test_files_that_are_no_dicom_have_no_stored_values():
-    assert overlay.stored(png(film(size=32)), film(size=32)) is None
+    assert pictures.stored(png(film(size=32)), film(size=32)) is None
 
 
 # === Answers ===

@@ -8,7 +8,16 @@ import sys
 import pytest
 
 from aihealth import release
-from tests.helpers.space_app import RELEASE, ROOT, SPACE, SpaceApp, film, png
+from tests.helpers.space_app import (
+    RELEASE,
+    ROOT,
+    SPACE,
+    Refused,
+    SpaceApp,
+    film,
+    png,
+    predict,
+)
 
 import startup  # isort: skip (space/ is put on the path by tests.space_app)
 
@@ -103,16 +112,10 @@ def test_nothing_at_all_is_a_sentence_too():
 
 
 def test_a_wrong_id_ends_in_a_page_and_not_in_a_crash_loop(hub, tmp_path):
-    from gradio_client import Client
-
     with SpaceApp(tmp_path, MODEL_ID="org/no-such-model") as app:
         assert "No model is loaded" in app.page and "org/no-such-model" in app.page
-        (tmp_path / "film.png").write_bytes(png(film()))
-        client = Client(app.url, verbose=False)
-        with pytest.raises(Exception, match="org/no-such-model"):
-            from gradio_client import handle_file
-
-            client.predict(handle_file(tmp_path / "film.png"), api_name="/predict")
+        with pytest.raises(Refused, match="org/no-such-model"):
+            predict(app, png(film()))
         assert app.process.poll() is None
 
 

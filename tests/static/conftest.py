@@ -1,13 +1,17 @@
 """The page that never uploads, written once, and its engine in a real browser."""
 
+import contextlib
 import shutil
+import types
 
 import pytest
 
+from aihealth import release
 from aihealth.errors import UserError
 from aihealth.publishing import static_page
-from tests.helpers.engine import opened
-from tests.helpers.space_app import RELEASE
+from tests.helpers.browsing import axe, browser, visit, windows  # noqa: F401 (fixtures)
+from tests.helpers.engine import opened, served
+from tests.helpers.space_app import ACCEPT, RELEASE
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +25,25 @@ def site(tmp_path_factory):
         pytest.skip(f"no packages to test with: {error}")
 
 
-@pytest.fixture(scope="module")  # Playwright keeps an event loop running in this thread meanwhile.
+@contextlib.contextmanager
+def page_with(site, folder, **settings):
+    """The page on 127.0.0.1, with other thresholds, so that the kind of its answers is known."""
+    shutil.copytree(site, folder)
+    if settings:  # The worker that keeps the page takes no file that has changed since.
+        config = folder / "model" / release.CONFIG
+        release.write_json(config, release.read_json(config) | settings)
+    with served(folder) as url:
+        yield types.SimpleNamespace(folder=folder, url=url, model=folder / "model")
+
+
+@pytest.fixture(scope="session")
+def accepting(site, tmp_path_factory):
+    """A page that answers for whatever it is shown."""
+    with page_with(site, tmp_path_factory.mktemp("accept") / "site", **ACCEPT) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")  # as `browser`
 def engine(site):
     """The engine, its model open."""
     pytest.importorskip("playwright", reason="playwright is not installed")

@@ -58,6 +58,14 @@ def test_a_film_is_answered_alike_and_set_right_alike(engine, classifier, exampl
     assert_same(engine.predict(encode(Image.fromarray(pixels))), expected)
 
 
+def test_margins_are_left_out_alike(engine, classifier, example):
+    pixels = np.pad(example, ((31, 7), (0, 60)), constant_values=200)
+    pixels = np.pad(pixels, ((0, 0), (11, 0)))
+    expected = classifier.answer(pixels)
+    assert expected.heatmaps.shape[1:] == (28, 28), "else no margin is seen"
+    assert_same(engine.predict(encode(Image.fromarray(pixels))), expected)
+
+
 def test_noise_gets_its_second_look(engine, classifier, example):
     noise = np.random.default_rng(0).normal(0, 24, example.shape)
     pixels = (example + noise).clip(0, 255).astype(np.uint8)

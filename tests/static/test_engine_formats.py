@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from aihealth import images, limits
 from aihealth.errors import ImageError
-from tests.helpers.engine import Refused
+from tests.helpers.engine import Refused, growth_mb
 from tests.helpers.image_files import (
     DICOM_FILES,
+    GRAIN,
     RAMP,
     deep_png,
     deep_tiff,
@@ -84,6 +85,15 @@ def interlaced():
     return bytes(data)
 
 
+def tiff_of(strip, compression):
+    """A TIFF of 64 x 64 grey levels, by hand, whose one strip may hold anything."""
+    tags = {256: 64, 257: 64, 258: 8, 259: compression, 262: 1, 273: 8, 277: 1, 278: 64}
+    tags[279] = len(strip)
+    fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    end = struct.pack("<H", len(tags)) + fields + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + end
+
+
 def files():
     """Name to bytes: what must be read, and to what."""
     for name, picture in MODES.items():
@@ -114,6 +124,8 @@ def files():
     yield "a hot pixel", encode(Image.fromarray(hot))
     yield "colours of 16 bits", deep_tiff(DEEP * 15)
     yield "an interlaced PNG", interlaced()
+    rows = np.resize(GRAIN, (2**10, 64))
+    yield "a strip with more rows than the image", tiff_of(zlib.compress(rows.tobytes()), 8)
     second = GREY.transpose(0)
     yield "pages", encode(GREY, "TIFF", save_all=True, append_images=[second])
     yield "an animated PNG", encode(GREY, save_all=True, append_images=[second])
@@ -241,7 +253,7 @@ def test_a_file_is_refused_as_the_package_refuses_it(engine, name):
 
 def test_a_large_file_is_refused_before_it_is_looked_at(engine):
     with pytest.raises(Refused, match="the file has more than 50 MB"):
-        engine.decode(bytes(limits.MAX_BYTES + 1))
+        engine.decode(zeros=limits.MAX_BYTES + 1)
 
 
 @pytest.mark.parametrize("form", ["GIF", "BMP"])
@@ -250,8 +262,17 @@ def test_what_the_page_does_not_read_has_a_sentence(engine, form):
         engine.decode(encode(GREY, form))
 
 
-def test_a_bomb_is_not_unpacked(engine):
-    """Rows for a thousand times as many pixels as the header says."""
-    bomb = png_file((64, 64, 8, 0), bytes(65 * 64 * 1000))
-    pixels, _ = engine.decode(bomb)
-    assert pixels.shape == (64, 64) and not pixels.any()
+def bombs():
+    """Files of less than 4 MB that unpack to 250 MB or more."""
+    black = bytes(300 * 2**20)
+    yield "PNG", lambda: png_file((64, 64, 8, 0), black)
+    large = Image.new("L", (16_384, 16_384))
+    yield "TIFF, a JPEG of another size", lambda: tiff_of(encode(large, "JPEG"), 7)
+    yield "DICOM", lambda: make_dicom(RAMP, DeflatedExplicitVRLittleEndian, PixelData=black)
+
+
+@pytest.mark.parametrize("make", [make for _, make in bombs()], ids=[name for name, _ in bombs()])
+def test_a_bomb_is_not_unpacked(engine, make):
+    bomb = make()
+    assert len(bomb) < 4e6
+    assert growth_mb(engine.page, lambda: assert_same(engine, bomb)) < 200

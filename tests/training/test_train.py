@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -290,14 +291,16 @@ def test_the_same_image_in_two_datasets_keeps_its_group():
 def test_weights_that_have_seen_a_source_do_not_start_a_run_that_leaves_it_out(tmp_path):
     run = {"epochs": 3, "leave_out": "a", "earlier_runs": [], "continued_from": []}
     mean = {"epochs": 0, "leave_out": None, "earlier_runs": [run], "continued_from": [0]}
-    for name, told in (("run", run), ("mean", mean)):
+    others = run | {"leave_out": None, "sources": ["b", "c"]}
+    for name, told in (("run", run), ("mean", mean), ("others", others)):
         (tmp_path / name / "release").mkdir(parents=True)
         release.write_json(tmp_path / name / "release" / release.PROVENANCE, told)
         weights = [tmp_path / name / "checkpoint" / "best.npz"]
         weights.append(tmp_path / name / "release" / "model.weights.h5")
         lineage.check_left_out([*weights, "imagenet", tmp_path / "alone.h5"], "a")
-        with pytest.raises(UserError, match="not trained without b"):
-            lineage.check_left_out(weights, "b")
+        for source in ("b", "d+b", "d+b/Covid"):
+            with pytest.raises(UserError, match=f"not trained without {re.escape(source)}"):
+                lineage.check_left_out(weights, source)
 
 
 def test_drawings_are_still_drawings_in_several_datasets(prepared):

@@ -13,21 +13,37 @@ export const latin1 = (bytes) => {
 export const startsWith = (bytes, text, at = 0) =>
   at + text.length <= bytes.length && [...text].every((sign, i) => bytes[at + i] === sign.charCodeAt(0));
 
-/** Inflate parts, at most `limit` bytes of it: { data, whole }, whole unless it is damaged. */
-export const inflate = async (parts, format, limit) => {
-  const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream(format));
-  const reader = stream.getReader();
+const PIECE = 2 ** 14; // A browser unpacks all of a piece before it hands on any: up to 16 MB of this.
+
+const stream = (parts) => {
+  const pieces = (function* () {
+    for (const part of parts)
+      for (let at = 0; at < part.length; at += PIECE) yield part.subarray(at, at + PIECE);
+  })();
+  return new ReadableStream({ pull(to) {
+    const { done, value } = pieces.next();
+    if (done) to.close();
+    else to.enqueue(value);
+  } });
+};
+
+/**
+ * Inflate parts, of which `limit` bytes are kept: { data, whole }, whole if the end was read and its
+ * sum is right. What comes after the limit is unpacked only with `toEnd`.
+ */
+export const inflate = async (parts, format, limit, toEnd = false) => {
+  const reader = stream(parts).pipeThrough(new DecompressionStream(format)).getReader();
   const chunks = [];
-  let [length, whole] = [0, true];
+  let [length, whole] = [0, false];
   try {
-    while (length < limit) {
+    for (;;) {
       const { done, value } = await reader.read();
-      if (done) break;
+      whole = done;
+      if (done || (length === limit && !toEnd)) break;
+      if (length === limit) continue; // An empty part of it would keep all of it.
       chunks.push(value.subarray(0, limit - length));
       length += chunks.at(-1).length;
     }
-    // At the limit, what follows has to be the end: its sum is checked when it is read.
-    if (length === limit) whole = (await reader.read()).done;
   } catch {
     whole = false;
   }

@@ -1,6 +1,7 @@
 // Answering for one image exactly as aihealth/classifier.py does.
 import { FeatureDistance, LEAST_FOR_SHIFT } from "./distance.js";
 import { extremes } from "./grey.js";
+import { content, cut, putBack } from "./margins.js";
 import { openNetwork } from "./network.js";
 import { Refusal } from "./refusal.js";
 import { blur, mirrorCorrelation, prepare, VERSIONS } from "./resize.js";
@@ -8,8 +9,8 @@ import { blur, mirrorCorrelation, prepare, VERSIONS } from "./resize.js";
 const MODEL_BROKEN = "the model of this page is damaged or incomplete; load the page again";
 const SMOOTHED = "This image is like the training images only when it is smoothed, as noisy or " +
   "strongly compressed ones are: the answer is less certain.";
-const LATERAL = "The two halves of this image differ more than in frontal films: if it is a lateral " +
-  "film, the answer means nothing.";
+const LATERAL = "The two halves of this image differ more than in frontal radiographs: if it is " +
+  "a lateral radiograph, the answer means nothing.";
 const SHIFTED = "Taken together, these {n} images differ from those of the hospitals that the model " +
   "knows ({value}; theirs stay below {limit}): expect what its card says of hospitals that it has " +
   "not seen.";
@@ -56,14 +57,18 @@ class Classifier {
     if (extremes(picture.data)[1] === 1) throw new Refusal(MASK);
     const { classes, ood_threshold: limit, abstain_below: least, lateral_threshold: lateral } =
       this.config;
-    let outputs = await this.outputs(picture);
-    const wrong = await this.whatIsWrong(picture, outputs.features);
+    let box = content(picture);
+    let inside = cut(picture, box);
+    let outputs = await this.outputs(inside);
+    const wrong = await this.whatIsWrong(inside, outputs.features);
     if (wrong) {
       picture = VERSIONS[wrong](picture);
-      outputs = await this.outputs(picture);
+      box = content(picture);
+      inside = cut(picture, box);
+      outputs = await this.outputs(inside);
     }
     const { probabilities, features } = outputs;
-    const [score, smoothed] = await this.distanceOf(picture, features);
+    const [score, smoothed] = await this.distanceOf(inside, features);
     const isChest = !this.distance || score <= limit;
     const most = Math.max(...probabilities);
     const abstained = isChest && most < least;
@@ -72,7 +77,7 @@ class Classifier {
     if (isChest && wrong)
       warn(`This image looks as if it ${wrong}; it was set right before it was judged.`);
     if (isChest && smoothed) warn(SMOOTHED);
-    if (isChest && (lateral ?? null) !== null && mirrorCorrelation(picture) < lateral) warn(LATERAL);
+    if (isChest && (lateral ?? null) !== null && mirrorCorrelation(inside) < lateral) warn(LATERAL);
     return {
       label: isChest && !abstained ? classes[probabilities.indexOf(most)] : null,
       probabilities: Object.fromEntries(classes.map((name, i) => [name, probabilities[i]])),
@@ -83,7 +88,7 @@ class Classifier {
       width: picture.width,
       height: picture.height,
       luminance: picture.data,
-      heatmaps: this.scaled(outputs.heatmaps),
+      heatmaps: this.scaled(outputs.heatmaps, box, picture),
       features,
     };
   }
@@ -128,11 +133,12 @@ class Classifier {
   }
 
   /** Heatmaps with 1 at the strongest place over all classes; null where there are none. */
-  scaled(maps) {
+  scaled(maps, box, picture) {
     if (!maps) return null;
     const [, , h, w] = this.network.outputs.heatmaps;
-    const cut = maps.map((value) => Math.max(value, 0));
-    const peak = cut.reduce((most, value) => Math.max(most, value), 0);
-    return { names: this.config.classes, h, w, data: peak > 0 ? cut.map((value) => value / peak) : cut };
+    const positive = maps.map((value) => Math.max(value, 0));
+    const { data, ...grid } = putBack({ h, w, data: positive }, box, picture);
+    const peak = data.reduce((most, value) => Math.max(most, value), 0) || 1;
+    return { names: this.config.classes, ...grid, data: data.map((value) => value / peak) };
   }
 }

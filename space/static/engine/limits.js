@@ -5,7 +5,7 @@ import { Refusal } from "./refusal.js";
 export const MAX_BYTES = 50 * 2 ** 20; // of a file
 export const MAX_INFLATED = 64 * 2 ** 20; // of a deflated DICOM data set
 const MAX_PIXELS = 64e6;
-const MIN_SIDE = 16;
+export const MIN_SIDE = 16;
 const MAX_MEMORY = 320 * 2 ** 20;
 
 /** Refuse what is too small to show anything or too large to decode. */

@@ -1,5 +1,6 @@
 // TIFF 6.0: the page that is the radiograph, its samples, and what its tags say of them.
 import { directory, inflate, tiffOrder, viewOf } from "./bytes.js";
+import { codestreamOf } from "./dicom_file.js";
 import { checkMemory, checkSize } from "./limits.js";
 import { luma } from "./grey.js";
 import { decodeJpeg } from "./jpeg.js";
@@ -118,19 +119,22 @@ const unpackedOf = async ({ data, rows }, { packing, partWidth, bits, samples, p
   if (packing === NONE) return data;
   if (packing === LZW) return lzw(data, need);
   if (packing === PACKBITS) return packBits(data, need);
-  if (packing === JPEG) return jpegOf(data, page.get(347));
-  let { data: out, whole } = await inflate([data], "deflate", need);
+  if (packing === JPEG) return jpegOf(data, page.get(347), partWidth);
+  let { data: out, whole } = await inflate([data], "deflate", need, true);
   if (!whole && out.length === need) // Strips may be padded to even lengths.
-    ({ data: out, whole } = await inflate([data.subarray(0, -1)], "deflate", need));
+    ({ data: out, whole } = await inflate([data.subarray(0, -1)], "deflate", need, true));
   if (!whole) throw new Refusal("the image is damaged: a strip of the TIFF file is not whole");
   return out;
 };
 
-const jpegOf = async (data, tables) => {
+const jpegOf = async (data, tables, most) => {
   const shared = tables ? Uint8Array.from(tables).subarray(0, -2) : data.subarray(0, 2);
   const whole = new Uint8Array(shared.length + data.length - 2);
   whole.set(shared);
   whole.set(data.subarray(2), shared.length);
+  const { width, height } = codestreamOf(whole) ?? {};
+  if (width > most) throw new Refusal(DAMAGED);
+  checkMemory(4 * width * height);
   return (await decodeJpeg(whole)).bytes;
 };
 

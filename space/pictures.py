@@ -5,7 +5,6 @@ from, and the viewer works in the browser without asking the server again.
 """
 
 import base64
-import dataclasses
 import io
 from typing import Any
 
@@ -22,26 +21,7 @@ STORED_SIDE = 1024  # two bytes a pixel do not compress well
 THUMBNAIL_SIDE = 96
 
 
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """Values before the window, as the viewer takes them.
-
-    Attributes:
-        url: RGB picture; red and green are the upper and lower byte of each value.
-        window: low and high end of the window that the model saw, 0..65535.
-        unit: what 0 and 65535 stand for in the file.
-    """
-
-    url: str
-    window: tuple[float, float]
-    unit: tuple[float, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The keys of viewer.js."""
-        return {"deep": self.url, "window": self.window, "unit": self.unit}
-
-
-def stored(data: bytes, pixels: np.ndarray) -> Stored | None:
+def stored(data: bytes, pixels: np.ndarray) -> dict[str, Any] | None:
     """The stored values of a DICOM file; None for others, and where no window explains the pixels.
 
     Args:
@@ -55,12 +35,17 @@ def stored(data: bytes, pixels: np.ndarray) -> Stored | None:
     return fit(values, pixels)
 
 
-def fit(values: np.ndarray, pixels: np.ndarray) -> Stored | None:
-    """Find the window that turns stored values into pixels, and pack both for the viewer.
+def fit(values: np.ndarray, pixels: np.ndarray) -> dict[str, Any] | None:
+    """Find the window that turns stored values into pixels, and pack both for viewer.js.
 
     Args:
         values: float `(h, w)`.
         pixels: uint8 `(h, w)`, black 0.
+
+    Returns:
+        deep: RGB picture, whose red and green are the upper and lower byte of each value; window:
+        low and high end of the window that the model saw, 0..65535; unit: what 0 and 65535 stand
+        for in the file. None where no window explains the pixels.
     """
     some = slice(None, None, max(1, round((pixels.size / FITTED) ** 0.5)))
     seen, told = pixels[some, some], values[some, some].astype(np.float64)
@@ -84,8 +69,11 @@ def fit(values: np.ndarray, pixels: np.ndarray) -> Stored | None:
     small.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.BOX, reducing_gap=None)
     whole = np.rint(np.asarray(small)).clip(0, 65535).astype(np.uint16)
     packed = np.stack([whole >> 8, whole & 255, np.zeros_like(whole)], axis=-1).astype(np.uint8)
-    url = _data_url(Image.fromarray(packed), "PNG")
-    return Stored(url, (low, high), (darkest, brightest))
+    return {
+        "deep": _picture_url(Image.fromarray(packed), "PNG"),
+        "window": (low, high),
+        "unit": (darkest, brightest),
+    }
 
 
 def film_url(pixels: np.ndarray, side: int = FILM_SIDE) -> str:
@@ -95,7 +83,7 @@ def film_url(pixels: np.ndarray, side: int = FILM_SIDE) -> str:
         pixels: uint8 `(h, w)`.
         side: longest side of the result, pixels; smaller images keep their size.
     """
-    return _data_url(Image.fromarray(shrink(pixels, side)), "JPEG", quality=88)
+    return _picture_url(Image.fromarray(shrink(pixels, side)), "JPEG", quality=88)
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -105,8 +93,12 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _data_url(picture: Image.Image, kind: str, **options: object) -> str:
+def data_url(kind: str, data: bytes) -> str:
+    """Bytes of a media type as an address."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _picture_url(picture: Image.Image, kind: str, **options: object) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
-    text = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f"data:image/{kind.lower()};base64,{text}"
+    return data_url(f"image/{kind.lower()}", buffer.getvalue())
