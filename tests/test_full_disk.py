@@ -63,7 +63,7 @@ COMMANDS = {
     "draw": "-m data_prep demo --out {out} --images-per-class 12",
     "inspect": "-m data_prep inspect {images} --json {out}.json",
     "prepare": "-m data_prep prepare {images} --out {out}",
-    "compose": "-m data_prep compose --lungs {images} --films {images}/Normal "
+    "compose": "-m data_prep compose --lungs {images} --radiographs {images}/Normal "
     "--masks {images}/Covid --out {out}",
 }
 
