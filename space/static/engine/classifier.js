@@ -57,15 +57,11 @@ class Classifier {
     if (extremes(picture.data)[1] === 1) throw new Refusal(MASK);
     const { classes, ood_threshold: limit, abstain_below: least, lateral_threshold: lateral } =
       this.config;
-    let box = content(picture);
-    let inside = cut(picture, box);
-    let outputs = await this.outputs(inside);
+    let { box, inside, outputs } = await this.look(picture);
     const wrong = await this.whatIsWrong(inside, outputs.features);
     if (wrong) {
       picture = VERSIONS[wrong](picture);
-      box = content(picture);
-      inside = cut(picture, box);
-      outputs = await this.outputs(inside);
+      ({ box, inside, outputs } = await this.look(picture));
     }
     const { probabilities, features } = outputs;
     const [score, smoothed] = await this.distanceOf(inside, features);
@@ -101,6 +97,13 @@ class Classifier {
     const warning = value !== null && value > limit ? { key: SHIFTED,
       args: { n: features.length, value: value.toFixed(2), limit: limit.toFixed(2) } } : null;
     return { n: features.length, value, limit, warning };
+  }
+
+  /** What the network says of a picture without its plain margins, and where that lies. */
+  async look(picture) {
+    const box = content(picture);
+    const inside = cut(picture, box);
+    return { box, inside, outputs: await this.outputs(inside) };
   }
 
   outputs(picture) {
