@@ -11,6 +11,7 @@ Prints a row for docs/reliability.md per command; ends with status 1 if anything
 import argparse
 import contextlib
 import hashlib
+import math
 import os
 import random
 import shutil
@@ -80,7 +81,7 @@ def killed(
         env: its environment.
         rng: draws the moment.
         seconds: one number, how long the command takes; set right when it ends before the moment.
-        writes: a folder; the moment comes after something lies in it.
+        writes: a folder; the time counts from when something lies in it.
 
     Returns:
         Whether it was killed; False when it had ended.
@@ -175,7 +176,7 @@ def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
         *("train.py", "--data", data, "--out", out, "--size", 32, "--epochs", 3, "--steps", 5),
         *("--augment", "light", "--batch-size", 16),
     )
-    seconds = [succeed(command, os.environ)]
+    seconds = [math.inf]
     for _ in range(times):
         ended = True
         while ended:
