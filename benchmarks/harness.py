@@ -192,19 +192,6 @@ def _watch_memory(process: subprocess.Popen, peak: list[float]) -> None:
         time.sleep(0.02)
 
 
-def family(pid: int) -> list[int]:
-    """A process and its descendants; Linux only."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # It ended in the meantime.
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.parent.name))
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    return found
-
-
 def memory_of(pid: int, field: str = "Pss", file: str = "smaps_rollup") -> float | None:
     """MB of a process; shared pages count once. None where it has ended, or off Linux."""
     with contextlib.suppress(OSError):
