@@ -25,7 +25,7 @@ class Settings:
     Attributes:
         work: folder for what is drawn, built and written; kept between runs when it is given.
         model: the release that is measured.
-        data: prepared dataset for the benchmarks that train; drawn when None.
+        data: prepared dataset for `training_input`; drawn when None.
         rounds: how often the alternatives take turns.
         quick: tiny inputs that show that everything runs; figures mean nothing.
         images: the largest folder that `growth` works off.
