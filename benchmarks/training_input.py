@@ -72,7 +72,7 @@ def _count(batches: Iterable[Any], images: int) -> int:
 
 def _rate(batches: Iterable[Any], images: int) -> float:
     """Images a second, over so many images, after those that wait ready in buffers."""
-    _count(batches, _BUFFERED * original.BATCH)
+    _count(batches, min(_BUFFERED * original.BATCH, images))
     start = time.perf_counter()
     return _count(batches, images) / (time.perf_counter() - start)
 

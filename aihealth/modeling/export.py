@@ -212,7 +212,7 @@ def _required(cls: type, config: dict) -> dict:
 # === LiteRT ===
 
 
-def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> None:
+def save_litert(model: keras.Model, path: Path) -> None:
     """Write the serving file: one uint8 image `(1, size, size, 1)` in, three outputs.
 
     `probabilities` `(1, classes)`, `features` `(1, d)` and, where the network allows it,
@@ -221,8 +221,6 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
     Args:
         model: as `networks.build` makes it.
         path: of the file.
-        weights: how they are stored: "float16", "float32", or "int8", which also multiplies in
-            eight bits where it can. `python -m benchmarks model_alone` compares them.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
@@ -264,8 +262,6 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
     with tempfile.TemporaryDirectory() as temporary:
         tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": named})
         converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
-        if weights != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if weights == "float16":
-            converter.target_spec.supported_types = [tf.float16]
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
         path.write_bytes(converter.convert())

@@ -190,6 +190,7 @@ def fit(run: Run) -> None:
     if progress.finished(settings.epochs, settings.patience):
         return
     progress.backend, progress.processes = keras.backend.backend(), run.cluster.processes
+    make_variables(run.model)
     stream = _open_stream(run) if settings.stream else None
     saver = checkpoint.Checkpoint(
         settings.out,
@@ -220,6 +221,20 @@ def fit(run: Run) -> None:
             shuffle=False,  # the draws are random already
             verbose=0 if not run.cluster.first else "auto" if os.isatty(1) else 2,
         )
+
+
+def make_variables(model: keras.Model) -> None:
+    """Make the optimizer's and the metrics' variables before the first step.
+
+    TensorFlow traces a step anew where the first trace made variables, which takes as long again.
+
+    Args:
+        model: compiled.
+    """
+    model.optimizer.build(model.trainable_variables)
+    none = keras.ops.zeros((1, *model.output_shape[1:]))
+    model.compute_metrics(None, none, none)
+    model.reset_metrics()
 
 
 def _open_stream(run: Run) -> streaming.Stream:

@@ -54,8 +54,8 @@ def lively_model(x, spread=2.0):
             gamma = rng.normal(1, 0.5, gamma.shape)
             gamma[0] = 0.0
             layer.set_weights([gamma, rng.normal(0, 0.3, beta.shape), mean, variance])
-    for _ in range(40):
-        model(x, training=True)  # moving averages of batch normalisation
+            layer.momentum = 0.0  # The statistics of these images, at once.
+    model(x, training=True)
     features = keras.Model(model.inputs, model.get_layer("pool").output).predict(x, verbose=0)
     kernel = rng.normal(size=(features.shape[1], len(CLASSES)))
     kernel *= spread / (features @ kernel).std(axis=0)  # logits that differ between the images
