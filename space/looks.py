@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 _HERE = Path(__file__).resolve().parent
-_INLINE = ("language.js", "header.js")  # short; all else would wait for them
+_INLINE = ("language.js", "scheme.js")  # short; all else would wait for them
 
 _COLOURS = {
     "body_background_fill": "var(--paper)",
@@ -73,9 +73,9 @@ def above(headers: Iterable[str]) -> str:
     """What goes above Gradio's page, and is seen before it is loaded.
 
     Args:
-        headers: the header in each language.
+        headers: the header in each language; first.css shows that of the page.
     """
-    return f"{''.join(headers)}<script>{_text('header.js')}</script>"
+    return f"<script>{_text('scheme.js')}</script>{''.join(headers)}"
 
 
 def routes() -> list[Mount]:

@@ -130,6 +130,7 @@ WORDS = {
         "La réponse se trouvera ici.",
     ),
     "reading_name": ("Reading {name}…", "Lecture de {name}…"),
+    "still_reading": ("Still reading {name}…", "Lecture de {name} toujours en cours…"),
     "reading_many": ("Reading images… ({n} files)", "Lecture des images… ({n} fichiers)"),
     "reading_of": ("Reading image {done} of {total}…", "Lecture de l’image {done} sur {total}…"),
     "too_large": (

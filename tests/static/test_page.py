@@ -230,6 +230,18 @@ def test_a_file_that_holds_the_worker_up_is_given_up_and_the_next_is_answered(an
     read(page, png(film(1)), "next.png")
 
 
+def test_a_slow_network_is_waited_for_and_said(another, visit):
+    change(another, "asking.js", "SECONDS = 10", "SECONDS = 1")
+    change(another, "page.js", "STILL = 5000", "STILL = 500")
+    slow = "  async look(picture) {\n    await new Promise((done) => setTimeout(done, 3000));"
+    change(another, "engine/classifier.js", "  async look(picture) {", slow)
+    page = visit(another)
+    upload(page, png(film(1)), "honest.png")
+    page.locator("#panel .reading", has_text="Still reading honest.png").wait_for()
+    page.locator("#panel .bars").wait_for()
+    assert page.inner_text("#panel .of") == "honest.png"
+
+
 @pytest.mark.parametrize("name", ["model.tflite", "aihealth.json", "ood.npz"])
 def test_a_broken_model_is_said_and_what_is_chosen_is_refused(another, visit, name):
     path = another.model / name
