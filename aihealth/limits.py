@@ -15,7 +15,7 @@ from aihealth.errors import ImageError
 
 MAX_BYTES = 50 * 2**20  # of a file
 MAX_PIXELS = 64_000_000  # a 40 x 43 cm detector at 0.05 mm
-MIN_SIDE = 16
+MIN_SIDE, MAX_SIDE = 16, 65_535  # more no JPEG and no DICOM file can have
 MAX_SECONDS = 5.0
 MAX_MEMORY = 320 * 2**20  # beside the file and the answer, together below 400 MB
 MAX_INFLATED = 64 * 2**20  # of a deflated DICOM data set
@@ -26,7 +26,7 @@ DAMAGED = "the image is damaged or cut short"
 
 
 def check_size(width: int, height: int, samples: int = 1) -> None:
-    """Refuse images that are too small to show anything or too large to decode.
+    """Refuse images that are too small to show anything or too large to work with.
 
     Args:
         width: pixels.
@@ -34,11 +34,14 @@ def check_size(width: int, height: int, samples: int = 1) -> None:
         samples: numbers that a pixel takes in memory while it is decoded.
 
     Raises:
-        ImageError: a side below `MIN_SIDE`, or more than `MAX_PIXELS` of one sample.
+        ImageError: a side below `MIN_SIDE` or above `MAX_SIDE`, or more than `MAX_PIXELS` of one
+            sample.
     """
     limit = MAX_PIXELS // max(samples, 1)
     if width * height > limit:
         raise ImageError(too_many_pixels(limit))
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"the image has more than {MAX_SIDE} pixels a side")
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"the image has {width} x {height} pixels; at least {MIN_SIDE} a side are needed"

@@ -4,9 +4,10 @@
     python -m benchmarks.load_space --users 20 --seconds 120 --malformed 0.33
     python -m benchmarks.load_space --users 20 --seconds 120 --malformed 0.33 --attacks DIR
 
-Starts `space/app.py` as a process (or asks one that runs, with --url), and has each user upload a
-drawn film and ask `/predict`, over and over. A malformed upload succeeds when it is refused with
-a sentence; one of the files in --attacks, when it is answered or refused. Prints one JSON object;
+Starts `space/app.py` as a process (or asks one that runs, with --url), and has each user, at an
+address of their own, upload a drawn film and ask `/predict`, over and over. A share of them,
+--malformed, upload what is no film instead: such a file succeeds when it is refused with a
+sentence; one of the files in --attacks, when it is answered or refused. Prints one JSON object;
 exits with 1 if any request failed.
 """
 
@@ -31,7 +32,7 @@ CLASSES = ("Normal", "Covid", "Pneumonia")
 
 
 def run(settings: Settings) -> list[Table]:
-    """Twenty visitors for a minute, one upload in five malformed; there is nothing to compare."""
+    """Twenty visitors for a minute, one in five sends no films; there is nothing to compare."""
     users, seconds = (2, 2.0) if settings.quick else (20, 60.0)
     args = argparse.Namespace(users=users, seconds=seconds, malformed=0.2, attacks=None)
     with (
@@ -67,14 +68,14 @@ def measure(url, args, memory):
 
     def user(number):
         choice = random.Random(number)
+        malformed = number < args.malformed * args.users
         while time.monotonic() < end:
-            malformed = choice.random() < args.malformed
             content = choice.choice((attacks or bad) if malformed else good)
             # Bytes after the end make each upload a file of its own, as different visitors' are.
             unique = content + (choice.randbytes(8) if content in good else b"")
             start = time.monotonic()
             try:
-                refused = ask(url, unique)
+                refused = ask(url, unique, f"9.9.9.{number}")
                 as_it_should = refused == malformed or (malformed and bool(attacks))
                 wrong = None if as_it_should else f"refused: {refused}"
             except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
@@ -118,10 +119,10 @@ def files_of(folder):
     return [path for path in found if path.stat().st_size <= 4 * 2**20]
 
 
-def ask(url, content):
+def ask(url, content, visitor=""):
     """Upload, ask `/predict`, wait; True when the file is refused with a sentence."""
     api = f"{url}/gradio_api"
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=60, headers={"x-forwarded-for": visitor}) as client:
         files = {"files": ("film.png", io.BytesIO(content))}
         (path,) = client.post(f"{api}/upload", files=files).raise_for_status().json()
         data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
@@ -145,8 +146,10 @@ def parse_args():
     )
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--malformed", type=float, default=0.0, help="share of broken uploads")
-    parser.add_argument("--attacks", help="folder of files that are sent as the broken ones")
+    parser.add_argument(
+        "--malformed", type=float, default=0.0, help="share of users who send no films"
+    )
+    parser.add_argument("--attacks", help="folder of files that these send")
     parser.add_argument("--url", help="a running Space; by default one is started")
     return parser.parse_args()
 

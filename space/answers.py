@@ -71,8 +71,8 @@ class Answers:
         Returns:
             One object an image: `file` (its name), what `predict` returns, and `error`.
         """
-        rows = self._rows(batch.items(_uploads(files)))
-        return [{**row.to_dict(), **self._identity()} for row in rows]
+        with batch.items(_uploads(files)) as images:
+            return [{**row.to_dict(), **self._identity()} for row in self._rows(images)]
 
     def show(self, image: dict, language: str) -> dict:
         """The page's answer for one image.
@@ -104,13 +104,14 @@ class Answers:
     def show_batch(self, files: list[dict], language: str) -> Iterator[dict]:
         """The page's table for many images: how far it is (done, total), at last the `html`."""
         language = texts.of_language(language)
-        images = batch.items(_uploads(files))
-        total, rows, told = min(len(images), batch.MAX_IMAGES), [], 0.0
-        for row in self._rows(images):
-            rows.append(row)
-            if time.monotonic() > told + STEP and len(rows) < total:
-                told = time.monotonic()
-                yield {"done": len(rows), "total": total}
+        rows, told = [], 0.0
+        with batch.items(_uploads(files)) as images:
+            total = min(len(images), batch.MAX_IMAGES)
+            for row in self._rows(images):
+                rows.append(row)
+                if time.monotonic() > told + STEP and len(rows) < total:
+                    told = time.monotonic()
+                    yield {"done": len(rows), "total": total}
         classifier = self._served.classifier
         warning = classifier.shift(row.prediction for row in rows if row.prediction).warning
         csv = batch.to_csv(rows, classifier, warning)

@@ -3,6 +3,7 @@
 Archives are read entry by entry in memory, within limits, and never unpacked to the disk.
 """
 
+import contextlib
 import dataclasses
 import io
 import zipfile
@@ -71,17 +72,21 @@ class Item:
     read: Callable[[], bytes]
 
 
-def items(uploads: list[tuple[str, str]]) -> list[Item]:
+@contextlib.contextmanager
+def items(uploads: list[tuple[str, str]]) -> Iterator[list[Item]]:
     """Every image of files and archives, in their order; nothing is unpacked yet.
+
+    The archives are open until the context ends.
 
     Args:
         uploads: pairs of the visitor's file name and the path where it lies.
     """
-    return [
-        Item(name, number, read)
-        for number, upload in enumerate(uploads)
-        for name, read in _inside(*upload)
-    ]
+    with contextlib.ExitStack() as archives:
+        yield [
+            Item(name, number, read)
+            for number, upload in enumerate(uploads)
+            for name, read in _inside(*upload, archives)
+        ]
 
 
 def rows(predict: Callable[[bytes], Prediction], images: list[Item]) -> Iterator[Row]:
@@ -110,11 +115,13 @@ def to_csv(rows: list[Row], classifier: Classifier, shift_warning: str | None = 
     return text.getvalue()
 
 
-def _inside(name: str, path: str) -> list[tuple[str, Callable[[], bytes]]]:
+def _inside(
+    name: str, path: str, archives: contextlib.ExitStack
+) -> list[tuple[str, Callable[[], bytes]]]:
     if not zipfile.is_zipfile(path):
         return [(name, partial(read_bytes, path))]
     try:
-        archive = _Archive(path)
+        archive = _Archive(path, archives)
     except ImageError as error:
         return [(name, partial(_refuse, error))]
     return [(entry.filename, partial(archive.read, entry)) for entry in archive.entries]
@@ -127,10 +134,14 @@ def _refuse(error: ImageError) -> NoReturn:
 class _Archive:
     """A ZIP archive, of which at most `MAX_UNPACKED` bytes are read."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, archives: contextlib.ExitStack) -> None:
         """Open it, unless it has very many entries, of which `ZipFile` makes objects at once.
 
         What an archive says of their number is not to be trusted, so their signatures are counted.
+
+        Args:
+            path: where it lies.
+            archives: closes it.
 
         Raises:
             ImageError: it has more than `MAX_ENTRIES`, none, or is damaged.
@@ -138,7 +149,7 @@ class _Archive:
         if read_bytes(path).count(b"PK\x01\x02") > MAX_ENTRIES:
             raise ImageError(TOO_MANY_ENTRIES)
         try:
-            self._archive = zipfile.ZipFile(path)
+            self._archive = archives.enter_context(zipfile.ZipFile(path))
         except Exception:  # zipfile raises many kinds.
             raise ImageError("the ZIP archive is damaged") from None
         self.entries = [entry for entry in self._archive.infolist() if _is_wanted(entry)]

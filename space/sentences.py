@@ -24,6 +24,7 @@ SENTENCES = {
     "the image has more than {limit} million pixels": (
         "l’image dépasse {limit} millions de pixels"
     ),
+    "the image has more than {limit} pixels a side": ("l’image dépasse {limit} pixels par côté"),
     "the image has {width} x {height} pixels; at least {side} a side are needed": (
         "l’image a {width} × {height} pixels ; il en faut au moins {side} par côté"
     ),

@@ -11,6 +11,7 @@ Prints a row for docs/reliability.md per command; ends with status 1 if anything
 import argparse
 import contextlib
 import hashlib
+import math
 import os
 import random
 import shutil
@@ -67,7 +68,11 @@ def main() -> None:
 
 
 def killed(
-    command: list[str], env: dict[str, str], rng: random.Random, seconds: list[float]
+    command: list[str],
+    env: dict[str, str],
+    rng: random.Random,
+    seconds: list[float],
+    writes: Path | None = None,
 ) -> bool:
     """Start a command and kill it, with the processes that it started, at a random moment.
 
@@ -76,13 +81,16 @@ def killed(
         env: its environment.
         rng: draws the moment.
         seconds: one number, how long the command takes; set right when it ends before the moment.
+        writes: a folder; the time counts from when something lies in it.
 
     Returns:
         Whether it was killed; False when it had ended.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    start = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **quiet)
+    while writes and not (writes.exists() and any(writes.iterdir())) and process.poll() is None:
+        time.sleep(0.01)
+    start = time.monotonic()
     try:
         process.wait(rng.uniform(0, seconds[0]))
     except subprocess.TimeoutExpired:
@@ -168,27 +176,22 @@ def train(folder: Path, rng: random.Random, times: int) -> Iterator[str]:
         *("train.py", "--data", data, "--out", out, "--size", 32, "--epochs", 3, "--steps", 5),
         *("--augment", "light", "--batch-size", 16),
     )
-    seconds = [succeed(command, os.environ)]
+    seconds = [math.inf]
     for _ in range(times):
         ended = True
         while ended:
             shutil.rmtree(out, ignore_errors=True)
-            ended = not killed(command, os.environ, rng, seconds)
+            ended = not killed(command, os.environ, rng, seconds, writes=out)
 
         def check() -> str:
             release = out / "release"
-            whole = release.exists()
-            if whole:
-                Classifier(release).predict(film())
-            else:
-                again = ["--resume"] * any(
-                    (out / f"checkpoint{end}").exists() for end in ("", ".old")
-                )
-                succeed(command + again, os.environ)
-                Classifier(release).predict(film())
+            saved = any((out / f"checkpoint{end}").exists() for end in ("", ".old"))
+            if not release.exists():
+                succeed(command + ["--resume"] * saved, os.environ)
+            Classifier(release).predict(film())
             if left := [str(path) for path in out.rglob("*.part*")]:
                 raise Lost(f"left behind: {left}")
-            return "whole" if whole else "absent"
+            return "whole" if saved else "absent"
 
         yield judged(check)
 

@@ -197,6 +197,7 @@ def png_header(width, height):
         (encode(Image.fromarray(RAMP[:10])), "at least 16"),
         (png_header(9_000, 9_000), "million pixels"),  # Pillow alone would only warn
         (png_header(60_000, 60_000), "million pixels"),
+        (png_header(16, 4_000_000), "pixels a side"),  # looked at for plain margins for 12 s
     ],
 )
 def test_broken_files_are_refused_with_a_sentence(data, sentence):

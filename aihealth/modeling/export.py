@@ -22,7 +22,7 @@ import numpy as np
 
 from aihealth import release
 from aihealth.errors import UserError
-from aihealth.modeling import architectures, framing, graph
+from aihealth.modeling import architectures, graph
 
 HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -232,8 +232,7 @@ def save_litert(model: keras.Model, path: Path) -> None:
     depths = architectures.feature_layers(model)
     # What is grey already needs neither three channels nor their weighted sum.
     grey = [layer.output for layer in model.layers if layer.name == graph.GREYSCALE]
-    framed = framing.is_framed(model)
-    inner = [model.get_layer(name).output for name in (*([framing.BOX] if framed else ()), *depths)]
+    inner = [model.get_layer(name).output for name in depths]
     taps = keras.Model(grey or model.inputs, inner + model.outputs)
 
     @tf.function(input_signature=signature, autograph=False)
@@ -242,14 +241,12 @@ def save_litert(model: keras.Model, path: Path) -> None:
         *activations, probabilities = taps(
             [pixels if grey else tf.repeat(pixels, 3, axis=-1)], training=False
         )
-        box = activations.pop(0) if framed else None
         means = [tf.reduce_mean(x, (1, 2)) if x.shape.rank == 4 else x for x in activations]
         outputs = {"probabilities": probabilities, "features": tf.concat(means, axis=-1)}
         if graph.has_class_activation_maps(model):
             kernel = model.get_layer(graph.PROBABILITIES).kernel
             maps = tf.nn.conv2d(activations[-1], kernel[None, None], 1, "VALID")
-            maps = tf.transpose(maps, (0, 3, 1, 2))
-            outputs["heatmaps"] = framing.put_back(maps, box) if framed else maps
+            outputs["heatmaps"] = tf.transpose(maps, (0, 3, 1, 2))
         return outputs
 
     # The converter of TensorFlow 2.21 drops variables (the file answers NaN), so they are made

@@ -67,7 +67,6 @@ class Run:
             "test_images_seen_before": self.data.overlap.facts,
             "backend": progress.backend,
             "processes": progress.processes,
-            "framed": settings.localiser is not None,
         }
         return facts | ({"streamed_images": self.data.images} if settings.stream else {})
 
@@ -151,7 +150,7 @@ def _identity(settings: Settings, data: Data) -> dict[str, Any]:
     identity = _recipe(settings, data)
     identity |= {"leave_out": settings.leave_out, "data": data.fingerprints}
     # Named where it is used, so that runs from before it existed can go on.
-    for name in ("localiser", "train_only", "neither"):
+    for name in ("train_only", "neither"):
         identity |= {name: getattr(settings, name)} if getattr(settings, name) else {}
     return identity
 

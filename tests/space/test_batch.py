@@ -36,7 +36,8 @@ def write(folder, files):
 
 
 def rows_of(folder, files):
-    return list(batch.rows(one_answer, batch.items(write(folder, files))))
+    with batch.items(write(folder, files)) as images:
+        return list(batch.rows(one_answer, images))
 
 
 def test_files_and_archives_become_one_row_an_image(tmp_path):
@@ -117,11 +118,20 @@ def test_an_archive_of_very_many_entries_is_not_opened(tmp_path, monkeypatch):
     assert fewer != data  # The number that an archive gives says nothing.
     uploads = write(tmp_path, {"many.zip": fewer, "last.png": IMAGE})
     monkeypatch.setattr(batch, "MAX_ENTRIES", 21)
-    assert len(batch.items(uploads)) == 22
+    with batch.items(uploads) as images:
+        assert len(images) == 22
     monkeypatch.setattr(batch, "MAX_ENTRIES", 20)
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
-    rows = batch.rows(one_answer, batch.items(uploads))
+    with batch.items(uploads) as images:
+        rows = list(batch.rows(one_answer, images))
     assert [row.error for row in rows] == [batch.TOO_MANY_ENTRIES, None]
+
+
+def test_an_archive_is_closed_when_its_batch_is_answered(tmp_path):
+    with batch.items(write(tmp_path, {"z.zip": ONE})) as images:
+        assert images[0].read() == IMAGE
+    with pytest.raises(batch.ImageError, match=INSIDE):
+        images[0].read()
 
 
 def test_zip_entries_are_never_written_to_the_disk(tmp_path, monkeypatch):
@@ -158,7 +168,8 @@ def test_the_csv_is_the_one_of_the_command_line(tmp_path, monkeypatch, capsys):
     uploads = [(path.name, str(path)) for path in sorted(tmp_path.glob("*.png"))]
     served = types.SimpleNamespace(name="x", classifier=Classifier(model), problem=None)
     told = answers.Answers(served, 1)
-    rows = list(told._rows(batch.items(uploads)))
+    with batch.items(uploads) as images:
+        rows = list(told._rows(images))
     warning = served.classifier.shift(row.prediction for row in rows if row.prediction).warning
     with pytest.raises(SystemExit):
         cli.main(["predict", "--model", str(model), "--format", "csv", *dict(uploads)])

@@ -221,6 +221,25 @@ def test_a_german_browser_gets_english_throughout(app, visit):
     assert "Most like" in text and not any(w in text for w in ("Datei", "oder", "hochladen"))
 
 
+@pytest.mark.parametrize(
+    ("locale", "scheme", "query", "ground"),
+    [
+        ("en-US", "light", "", "rgb(244, 247, 248)"),
+        ("fr-FR", "dark", "", "rgb(14, 20, 23)"),
+        ("fr-FR", "dark", "?__theme=light&lang=en", "rgb(244, 247, 248)"),
+    ],
+)
+def test_the_header_is_there_before_gradio(app, visit, locale, scheme, query, ground):
+    page = visit(app, locale=locale, scheme=scheme, calm=False)
+    page.route("**/assets/*.js", lambda route: route.abort())
+    page.goto(f"{app.url}/{query}")
+    language = "fr" if locale == "fr-FR" and not query else "en"
+    assert page.locator(".top").count() == 1 and page.locator(".top h1").is_visible()
+    assert page.inner_text(".top h1") == texts.say("title", language)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    assert page.locator("#upload").count() == 0, "Gradio was to be missing"
+
+
 # === A phone ===
 
 

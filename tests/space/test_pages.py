@@ -88,7 +88,8 @@ def test_many_images_give_the_csv_of_the_command_line(either, visit, tmp_path):
         (tmp_path / str(number)).write_bytes(data)
     uploads = [(name, str(tmp_path / str(number))) for number, name in enumerate(files)]
     classifier = Classifier(either.model, name="release")
-    rows = list(batch.rows(classifier.predict, batch.items(uploads)))
+    with batch.items(uploads) as images:
+        rows = list(batch.rows(classifier.predict, images))
     shift = classifier.shift(row.prediction for row in rows if row.prediction).warning
     expected = batch.to_csv(rows, classifier, shift)
     ours, theirs = ([*csv.reader(io.StringIO(one))] for one in (text, expected))
