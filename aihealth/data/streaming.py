@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from aihealth import images
+from aihealth.data.archive import open_file
 from aihealth.data.cluster import Cluster
 from aihealth.data.manifest import DRAWN_TEXT
 from aihealth.data.opening import SPLITS, class_names, look_up, reading
@@ -321,10 +322,9 @@ def _footer(item: tuple[str, str]) -> tuple[list[str], list[_RowGroup]]:
 @contextlib.contextmanager
 def _opened(root: str, file: str) -> Iterator[Any]:
     """A Parquet file of a dataset, read in this thread alone."""
-    import fsspec
     import pyarrow.parquet
 
-    with reading(root), fsspec.open(file, "rb") as opened:
+    with reading(root), open_file(file) as opened:
         yield pyarrow.parquet.ParquetFile(opened, pre_buffer=False)
 
 
