@@ -6,7 +6,7 @@
 
 All alternatives are built here and measured in the same run, in turns; ratios say how many times
 better ours is, and are medians over the rounds. torchvision is used where it is installed; where
-not, the row says so. Films are drawings, but for `training_input` with --data.
+not, the row says so. Films are drawings.
 """
 
 import argparse
@@ -31,7 +31,6 @@ NAMES = (
     "space_start",
     "first_paint",
     "load_space",
-    "training_input",
     "growth",
     "wall",
 )
@@ -63,7 +62,6 @@ def measure(name: str, args: argparse.Namespace) -> None:
         settings = Settings(
             work=work.resolve(),
             model=Path(args.model).resolve(),
-            data=Path(args.data).resolve() if args.data else None,
             rounds=args.rounds or (1 if args.quick else 7),
             quick=args.quick,
             images=args.images,
@@ -89,7 +87,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 def options(args: argparse.Namespace) -> list[str]:
     """The options again, for a process of one benchmark."""
-    names = ("work", "model", "data", "rounds", "images", "json")
+    names = ("work", "model", "rounds", "images", "json")
     given = [f"--{name}={getattr(args, name)}" for name in names]
     return [text for text in given if not text.endswith("=None")] + ["--quick"] * args.quick
 
@@ -104,7 +102,6 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=", ".join(NAMES))
     add("--model", default=str(ROOT / "release"), metavar="DIR", help="the release to measure")
-    add("--data", metavar="DIR", help="prepared dataset for training_input")
     add("--rounds", type=int, help="turns of each alternative (default: 7)")
     add("--work", metavar="DIR", help="keep what is drawn and built here between runs")
     add("--json", metavar="DIR", help="write NAME.json for each benchmark here")

@@ -25,7 +25,6 @@ class Settings:
     Attributes:
         work: folder for what is drawn, built and written; kept between runs when it is given.
         model: the release that is measured.
-        data: prepared dataset for `training_input`; drawn when None.
         rounds: how often the alternatives take turns.
         quick: tiny inputs that show that everything runs; figures mean nothing.
         images: the largest folder that `growth` works off.
@@ -33,7 +32,6 @@ class Settings:
 
     work: Path
     model: Path
-    data: Path | None
     rounds: int
     quick: bool
     images: int

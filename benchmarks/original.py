@@ -94,17 +94,6 @@ def page(model_path: str, port: int) -> None:
     )
 
 
-def generator(folder: str | Path):
-    """Its loader: ImageDataGenerator with shear, zoom and mirror."""
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-
-    return ImageDataGenerator(
-        rescale=1 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
-    ).flow_from_directory(
-        str(folder), target_size=(SIZE, SIZE), batch_size=BATCH, class_mode="categorical"
-    )
-
-
 def main() -> None:
     """Run one of the commands above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -63,6 +63,14 @@ def release(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def hospital(release):
+    """The same network, trained on images of one hospital."""
+    from tests.helpers.releases import release_of_a_hospital
+
+    return release_of_a_hospital(release, release.parent / "hospital")
+
+
+@pytest.fixture(scope="session")
 def model(release):
     """The same, as command lines take it."""
     return str(release)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from aihealth import Classifier, release, upright
-from tests.helpers.releases import SIZE, make_release_of_a_hospital
+from aihealth import Classifier, upright
+from tests.helpers.releases import SIZE, copy_release
 
 RIGHT = np.uint8(np.add.outer(np.linspace(0, 150, SIZE), np.linspace(0, 60, SIZE) ** 1.1))
 BACK = {
@@ -33,11 +33,9 @@ def test_what_is_best_as_it_is_or_never_a_radiograph_stays():
 
 
 @pytest.fixture
-def classifier(tmp_path, monkeypatch):
-    folder = make_release_of_a_hospital(tmp_path / "release", versions_above=0.5)
-    config = release.read_json(folder / release.CONFIG)
-    release.write_json(folder / release.CONFIG, config | {"ood_threshold": 1.0})
-    found = Classifier(folder)
+def classifier(hospital, tmp_path, monkeypatch):
+    limits = {"versions_above": 0.5, "ood_threshold": 1.0}
+    found = Classifier(copy_release(hospital, tmp_path / "release", **limits))
     outputs = found.outputs
     monkeypatch.setattr(
         found, "outputs", lambda image: outputs(image) | {"features": np.asarray(image).ravel()}

@@ -190,7 +190,8 @@ def fit(run: Run) -> None:
     if progress.finished(settings.epochs, settings.patience):
         return
     progress.backend, progress.processes = keras.backend.backend(), run.cluster.processes
-    make_variables(run.model)
+    if progress.backend == "tensorflow":  # JAX traces once as it is.
+        make_variables(run.model)
     stream = _open_stream(run) if settings.stream else None
     saver = checkpoint.Checkpoint(
         settings.out,

@@ -17,6 +17,7 @@ def test_all_sources_are_left_out_by_default(drawings):
     assert sorted(loso.train_counts([str(drawings)])) == sorted({row["source"] for row in rows})
 
 
+@pytest.mark.slow
 def test_a_source_is_judged_by_a_model_that_was_trained_without_it(drawings, tmp_path):
     out = tmp_path / "left-out"
     source, other, *_ = sorted(loso.train_counts([str(drawings)]))

@@ -69,12 +69,12 @@ def make_release(folder, centres=(60, 120, 180), **config):
     return write_release(brightness_model(centres), folder, **config)
 
 
-def make_release_of_a_hospital(folder, **config):
-    """As `make_release`, trained in a hospital whose films have grey levels of 120 +- 10."""
+def release_of_a_hospital(source, folder):
+    """A copy, as if trained in a hospital whose films have grey levels of 120 +- 10."""
     from aihealth import release
     from aihealth.training.distance import fit_distance
 
-    make_release(folder, ood_threshold=20.0, shift_limit=0.6, **config)
+    copy_release(source, folder, ood_threshold=20.0, shift_limit=0.6)
     levels = np.random.default_rng(0).normal(120, 10, (300, 1))
     fit_distance([levels], np.zeros(300, int)).save(folder / release.OOD)
     return folder
