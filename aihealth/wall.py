@@ -44,7 +44,6 @@ DIED = "the image is damaged: its decoder gave up"
 _PATIENCE = 12 * MAX_SECONDS
 _START_SECONDS = 60.0
 _WORKERS = max(4, os.cpu_count() or 1)
-_PIPE_BYTES = 2**20
 _KEPT_BYTES = 16 * 2**20
 
 _REQUEST = struct.Struct("<Q")  # bytes that follow
@@ -111,8 +110,6 @@ class _Worker:
                 pass_fds=[self._shared.fd] if self._shared.fd >= 0 else [],
                 bufsize=0,
             )
-            for pipe in (self._process.stdin, self._process.stdout):
-                _widen(pipe)
             ready = self._watched(lambda: self._process.stdout.read(1), _START_SECONDS)
         except OSError as error:
             raise ImageError(f"no process to decode it in can be started: {error}") from error
@@ -163,8 +160,7 @@ class _Worker:
         self._process.kill()
 
     def _ask(self, data: bytes) -> tuple[np.ndarray, str | None]:
-        _write(self._process.stdin, _REQUEST.pack(len(data)))
-        _write(self._process.stdin, data)
+        self._shared.send(self._process.stdin, _REQUEST.pack(len(data)), data)
         answer = self._process.stdout
         kind, height, width, length = _ANSWER.unpack(_read(answer, _ANSWER.size))
         fits = min(height, width) >= MIN_SIDE and height * width <= MAX_PIXELS
@@ -173,9 +169,7 @@ class _Worker:
         text = bytes(_read(answer, length)).decode("utf-8", "replace")
         if kind == _SENTENCE:
             raise NoImage if text == NoImage.TEXT else ImageError(text)
-        pixels = self._shared.take(height * width)
-        if pixels is None:
-            pixels = np.frombuffer(_read(answer, height * width), np.uint8)
+        pixels = np.frombuffer(self._shared.receive(answer, height * width), np.uint8)
         return pixels.reshape(height, width), text or None
 
 
@@ -249,7 +243,7 @@ def serve(shared_fd: int, decode_here: Callable) -> None:
     """Answer requests on the standard input until it ends.
 
     Args:
-        shared_fd: of the memory that pixels are put into; -1 where they go through the pipe.
+        shared_fd: of the memory that files and pixels go through; -1 where they take the pipes.
         decode_here: `images.decode_here`, which stands above this module.
     """
     # What a library prints must not get between the answers.
@@ -262,14 +256,11 @@ def serve(shared_fd: int, decode_here: Callable) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             (length,) = _REQUEST.unpack(_read(requests, _REQUEST.size))
-            data = bytes(_read(requests, length))
+            data = bytes(shared.receive(requests, length))
             _limit_time()
-            header, pixels = _answer(decode_here, data)
-            del data
-            if shared.put(pixels):
-                pixels = b""
-            _write(answers, header)
-            _write(answers, pixels)
+            answer = _answer(decode_here, data)
+            shared.send(answers, *answer)
+            del data, answer  # Room for the next.
 
 
 def _answer(decode_here: Callable, data: bytes) -> tuple[bytes, memoryview | bytes]:
@@ -329,9 +320,9 @@ _LIMITS_CLOCK = -8
 
 
 class _Shared:
-    """Memory for the pixels of one answer, where the system has such (Linux).
+    """Memory for a file or the pixels of its answer, where the system has such (Linux).
 
-    A pipe would make the two processes change places for each megabyte.
+    A pipe would copy them twice, and make the two processes change places often.
     """
 
     def __init__(self, fd: int | None = None) -> None:
@@ -339,26 +330,29 @@ class _Shared:
         self.fd, self._memory = -1, None
         if (fd is None and not hasattr(os, "memfd_create")) or fd == -1:
             return
-        self.fd = os.memfd_create("pixels") if fd is None else fd
+        self.fd = os.memfd_create("wall") if fd is None else fd
         if fd is None:
             os.ftruncate(self.fd, MAX_PIXELS)  # Takes room only where it is written to.
         self._memory = mmap.mmap(self.fd, MAX_PIXELS)
 
-    def put(self, pixels: memoryview | bytes) -> bool:
-        """Put pixels in, if this can hold them."""
+    def send(self, pipe: IO[bytes], header: bytes, data: bytes | memoryview) -> None:
+        """Write a header, and let the other process have the data."""
         if self._memory is not None:
-            self._memory[: len(pixels)] = pixels
-        return self._memory is not None
+            self._memory[: len(data)] = data
+            data = b""
+        _write(pipe, header)
+        _write(pipe, data)
 
-    def take(self, count: int) -> np.ndarray | None:
-        """Take pixels out."""
+    def receive(self, pipe: IO[bytes], count: int) -> bytearray:
+        """Data that follow a header."""
         if self._memory is None:
-            return None
-        pixels = np.frombuffer(self._memory, np.uint8, count).copy()
+            return _read(pipe, count)
+        with memoryview(self._memory)[:count] as data:
+            received = bytearray(data)
         if count > _KEPT_BYTES:  # Give the room back to the system.
             with contextlib.suppress(AttributeError, OSError):
                 self._memory.madvise(mmap.MADV_REMOVE)
-        return pixels
+        return received
 
     def close(self) -> None:
         """Give it back."""
@@ -389,13 +383,3 @@ def _read(pipe: IO[bytes], length: int) -> bytearray:
             raise EOFError
         rest = rest[count:]
     return data
-
-
-def _widen(pipe: IO[bytes]) -> None:
-    """Let a pipe hold more, so that the two processes change places less often (Linux)."""
-    try:
-        import fcntl
-
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (ImportError, AttributeError, OSError):
-        pass

@@ -153,6 +153,7 @@ def main() -> None:
         ssr_mode=False,
         footer_links=[],
         mcp_server=MCP,
+        _frontend=False,  # Else Gradio asks for the page, and ends if it has to wait 3 s for it.
     )
 
 

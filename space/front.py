@@ -5,6 +5,7 @@ bounded room on the disk; and a call that fails is one line in the log, which sa
 the visitor sent.
 """
 
+import contextlib
 import errno
 import ipaddress
 import json
@@ -71,10 +72,13 @@ def visitor(peer: str, forwarded: str) -> str:
         forwarded: the header X-Forwarded-For, to which each proxy adds whom it was asked by; what
             stands further left in it anyone could have written.
     """
-    if not _is_private(peer):
-        return peer
-    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-    return next((hop for hop in reversed(hops) if not _is_private(hop)), peer)
+    hops = [hop.strip() for hop in forwarded.split(",")] if _is_private(peer) else []
+    who = next((hop for hop in reversed(hops) if not _is_private(hop)), peer)
+    with contextlib.suppress(ValueError):  # It is of IPv4, or none.
+        address = ipaddress.IPv6Address(who)
+        if not address.ipv4_mapped:  # Who has one address has all that begin so.
+            return str(ipaddress.IPv6Network((int(address), 64), strict=False))
+    return who
 
 
 def _is_private(address: str) -> bool:

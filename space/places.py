@@ -10,8 +10,9 @@ from aihealth.images import ImageError
 AT_ONCE = 4
 PER_VISITOR = 2
 WAITING = 8
+WAITING_IN_ALL = 16  # Each holds one of Gradio's forty threads.
 
-BUSY = "too many of your images are waiting; send the next one when these are answered"
+BUSY = "too many images are waiting; send this one again when some are answered"
 
 
 class Places:
@@ -22,7 +23,11 @@ class Places:
     """
 
     def __init__(
-        self, at_once: int = AT_ONCE, per_visitor: int = PER_VISITOR, waiting: int = WAITING
+        self,
+        at_once: int = AT_ONCE,
+        per_visitor: int = PER_VISITOR,
+        waiting: int = WAITING,
+        in_all: int = WAITING_IN_ALL,
     ) -> None:
         """Begin with all places free.
 
@@ -30,8 +35,10 @@ class Places:
             at_once: files of all visitors.
             per_visitor: files of one visitor.
             waiting: files of one visitor that may wait.
+            in_all: files of all visitors that may wait.
         """
-        self._at_once, self._per_visitor, self._most_waiting = at_once, per_visitor, waiting
+        self._at_once, self._per_visitor = at_once, per_visitor
+        self._most_waiting, self._in_all = waiting, in_all
         self._taken: collections.Counter[str] = collections.Counter()
         self._waiting: collections.Counter[str] = collections.Counter()
         self._change = threading.Condition()
@@ -41,10 +48,11 @@ class Places:
         """Wait for a place and hold it.
 
         Raises:
-            ImageError: as many files of this visitor are waiting as may.
+            ImageError: as many files are waiting as may.
         """
         with self._change:
-            if self._waiting[visitor] >= self._most_waiting:
+            full = self._waiting.total() >= self._in_all
+            if full or self._waiting[visitor] >= self._most_waiting:
                 raise ImageError(BUSY)
             self._waiting[visitor] += 1
             try:

@@ -80,8 +80,8 @@ SENTENCES = {
     "no process to decode it in can be started": (
         "aucun processus ne peut être lancé pour la décoder"
     ),
-    "too many of your images are waiting; send the next one when these are answered": (
-        "trop de vos images attendent ; envoyez la suivante quand celles-ci ont leur réponse"
+    "too many images are waiting; send this one again when some are answered": (
+        "trop d’images attendent ; renvoyez celle-ci quand d’autres ont leur réponse"
     ),
     "the upload is no longer here: uploads leave after a while, and the oldest make "
     "room for new ones; send it again": (

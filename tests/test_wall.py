@@ -56,6 +56,14 @@ def test_behind_the_wall_films_look_the_same(name):
     assert np.array_equal(wall.decode(shipped(name))[0], images.decode_here(shipped(name))[0])
 
 
+def test_without_shared_memory_the_pipes_serve(monkeypatch):
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(wall, "_pool", wall._Pool())
+    data = shipped(COMPRESSED[0])
+    assert np.array_equal(wall.decode(data)[0], images.decode_here(data)[0])
+    wall._pool.close()
+
+
 def test_a_decoder_that_dies_costs_its_own_file_only():
     good = shipped(COMPRESSED[0])
     expected = decode(good)

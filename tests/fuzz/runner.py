@@ -20,13 +20,13 @@ class Report:
         target: what was mutated.
         outcomes: how many cases ended in which way.
         failures: "number: what happened", of those that ended in none that may be.
-        slowest: seconds.
+        slowest: seconds, and the case.
     """
 
     target: str
     outcomes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     failures: list[str] = dataclasses.field(default_factory=list)
-    slowest: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
 
     def line(self) -> str:
         """One row of a table."""
@@ -34,7 +34,7 @@ class Report:
         kinds = ("traceback", "hang", "crash")
         counts = [self.outcomes[kind] for kind in (*good, *kinds)]
         numbers = " | ".join(map(str, (self.outcomes.total(), *counts)))
-        return f"| {self.target} | {numbers} | {self.slowest:.1f} |"
+        return f"| {self.target} | {numbers} | {self.slowest[0]:.1f}, case {self.slowest[1]} |"
 
 
 HEAD = (
@@ -79,7 +79,7 @@ def _run_some(report: Report, seed: int, number: int, stop: int, until: float) -
             if kind == "ready":
                 continue
             report.outcomes[kind] += 1
-            report.slowest = max(report.slowest, float(seconds))
+            report.slowest = max(report.slowest, (float(seconds), number))
             if kind == "traceback":
                 report.failures.append(f"{number}: {text}")
             number += 1

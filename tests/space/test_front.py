@@ -29,6 +29,8 @@ import places  # isort: skip
         ("10.0.0.1", "9.9.9.9, 1.1.1.1", "1.1.1.1"),  # the left one could be anyone's
         ("10.0.0.1", "1.1.1.1, 10.0.0.2", "1.1.1.1"),
         ("127.0.0.1", "nonsense", "127.0.0.1"),
+        ("2a00:1450:1:2::3", "", "2a00:1450:1:2::/64"),  # a visitor has all of these
+        ("::ffff:8.8.8.8", "", "::ffff:8.8.8.8"),
     ],
 )
 def test_a_visitor_is_an_address_that_cannot_be_made_up(peer, forwarded, who):
@@ -84,6 +86,12 @@ def test_a_visitor_with_many_files_leaves_places_to_others():
     for thread in holders:
         thread.join(10)
     assert len(taken) == 4 and not gate._taken and not gate._waiting
+
+
+def test_many_visitors_do_not_fill_every_thread_with_what_waits():
+    with pytest.raises(ImageError, match="waiting"), places.Places(in_all=0).place("any"):
+        pass
+    assert places.AT_ONCE + places.WAITING_IN_ALL < 32  # of app.py's CALLS
 
 
 # === Calls that fail ===

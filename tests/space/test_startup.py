@@ -132,6 +132,20 @@ def test_a_published_space_works_from_its_own_files(hub, model_repo, tmp_path):
         assert model_repo in app.page and hub.commits(model_repo)[0].sha[:7] in app.page
 
 
+def test_a_machine_too_busy_to_show_gradio_its_own_page_in_time_still_serves(tmp_path):
+    script = tmp_path / "busy.py"
+    script.write_text(
+        "import sys, runpy, httpx\n"
+        "def head(*_, **__): raise httpx.ReadTimeout('after 3 s')\n"
+        "httpx.head = head\n"
+        f"sys.path.insert(0, {str(SPACE)!r})\n"
+        f"runpy.run_path({str(SPACE / 'app.py')!r}, run_name='__main__')\n"
+    )
+    with SpaceApp(tmp_path, script) as app:
+        assert predict(app, png(film()))
+        assert app.process.poll() is None, app.log.read_text()
+
+
 def test_serving_loads_no_tensorflow():
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import app, numpy;"
