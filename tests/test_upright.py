@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aihealth import Classifier, upright
+from aihealth.classifier import UNLIKE
 from tests.helpers.releases import SIZE, copy_release
 
 RIGHT = np.uint8(np.add.outer(np.linspace(0, 150, SIZE), np.linspace(0, 60, SIZE) ** 1.1))
@@ -55,6 +56,15 @@ def test_a_wrong_film_is_answered_as_the_right_one_is_and_the_reader_is_told(cla
         assert upright.warning(name) in answer.warning
         assert answer.probabilities == right.probabilities
         assert np.array_equal(answer.pixels, RIGHT)
+
+
+def test_what_is_unlike_the_training_images_and_right_as_it_is_is_said(classifier):
+    classifier.config.lateral_threshold = None
+    assert classifier.predict(RIGHT).warning is None
+    unlike = classifier.predict(RIGHT + np.uint8(12))
+    assert unlike.warning == UNLIKE and unlike.is_chest_radiograph
+    classifier.config.versions_above = None
+    assert classifier.predict(RIGHT + np.uint8(12)).warning is None
 
 
 def test_a_release_without_the_limit_answers_what_it_is_given(classifier):
