@@ -263,7 +263,7 @@ def test_what_was_left_out_of_a_large_batch_is_counted_and_named(app, visit):
     files = {f"{number:03}.png": b"x" for number in range(203)}
     upload_many(page, {"all.zip": zip_of(files)})
     assert page.locator(".batch tbody tr").count() == 200
-    assert "3 images were left out" in page.inner_text(".left-out")
+    assert "Images left out (3): not read" in page.inner_text(".left-out")
     page.locator(".left-out summary").click()
     assert page.locator(".left-out li").all_inner_texts() == ["200.png", "201.png", "202.png"]
 

@@ -109,6 +109,11 @@ class Classifier {
     return { box, inside, outputs: await this.outputs(inside) };
   }
 
+  /** Run the network once: a browser compiles it in the first run, which is slow. */
+  async warm() {
+    await this.network.run(new Uint8Array(this.config.input_size ** 2));
+  }
+
   outputs(picture) {
     return this.network.run(prepare(picture, this.config.input_size).data);
   }

@@ -1,7 +1,7 @@
 // Decoding and answering, apart from the page so that it never freezes. A classic worker: LiteRT
 // and the decoders are scripts, not modules.
 //
-// In:  { id, do: "open", base } · { id, do: "predict", name, bytes } ·
+// In:  { id, do: "open", base } · { id, do: "warm" } · { id, do: "predict", name, bytes } ·
 //      { id, do: "predictPixels", width, height, luminance } · { id, do: "shift", features }
 // Out: { id, decoded: true } once a file is; then { id, ok: true, answer } or
 //      { id, ok: false, sentence: { key, args } }
@@ -16,6 +16,7 @@ const work = {
     classifier = await engine.openClassifier(base);
     return classifier.config;
   },
+  warm: () => classifier.warm(),
   async predict({ id, bytes }) {
     const { picture, warnings, valueAt } = await decode(new Uint8Array(bytes));
     self.postMessage({ id, decoded: true });
