@@ -131,10 +131,6 @@ def parse_arguments() -> Settings:
         help="with --stream: among so many the next one is drawn (default: 1000)")
     add("--save-every", type=int, metavar="STEPS",
         help="checkpoints within an epoch, besides one after it (default: 1000)")
-    add("--localiser", metavar="RELEASE",
-        help="release, or .weights.h5, of the localiser that finds the lungs (one is aihealth/"
-        "modeling/localiser.weights.h5): the network sees their frame only, and "
-        "--size is the frame's (default: the whole image)")
     add("--train-only", action="append", metavar="[SOURCE=]DIR",
         help="folder with folders of some of the classes, to train on and not to measure with; it "
         "is one more source, or of one that there is; repeatable")
@@ -155,9 +151,9 @@ def parse_arguments() -> Settings:
     add("--batch-size", type=int, help="images a step, an even number")
     add("--learning-rate", type=float, help="highest, after the warm-up")
     add("--weight-decay", type=float)
-    add("--augment", choices=("mixed", "framed", "light", "original", "none"),
+    add("--augment", choices=("mixed", "light", "original", "none"),
         help="how images are changed against shortcuts: mixed, half a little and half very much; "
-        "framed, the same with --localiser; light, a little; original, as the original script did")
+        "light, a little; original, as the original script did")
     add("--background-swap", type=float,
         help="probability, 0 to 1, that the lungs of a training image are put into the "
         "surroundings of another one")

@@ -221,6 +221,9 @@ class Classifier:
         limit = self.config.lateral_threshold
         if is_chest and limit is not None and images.mirror_correlation(inside) < limit:
             warnings.append(LATERAL)
+        above = self.config.versions_above
+        if is_chest and not warnings and above is not None and score > above:
+            warnings.append(UNLIKE)
         return Prediction(
             label=self.classes[int(probabilities.argmax())] if is_chest and not abstained else None,
             probabilities={
@@ -368,6 +371,11 @@ SMOOTHING = 0.7
 SMOOTHED = (
     "This image is like the training images only when it is smoothed, as noisy or strongly "
     "compressed ones are: the answer is less certain."
+)
+
+UNLIKE = (
+    "This image differs from nearly all training images, as a photograph of a screen does: the "
+    "answer is less certain."
 )
 
 LATERAL = (

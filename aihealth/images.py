@@ -117,7 +117,9 @@ def decode_here(data: bytes) -> tuple[np.ndarray, str | None]:
         longer = _read(lambda: _open(structure.lengthened(data)))[0]
         if not np.array_equal(pixels, longer):
             raise ImageError("the image is cut short: a part of the JPEG file is missing")
-    return pixels, SEVERAL_FRAMES if more or _has_more_frames(picture) else None
+    several = more or _has_more_frames(picture)
+    said = [SEVERAL_FRAMES] * several + [IN_COLOUR] * _is_in_colour(picture)
+    return pixels, " ".join(said) or None
 
 
 def _from_text(text: str) -> str | bytes:
@@ -179,6 +181,11 @@ def _read(
 # Without their number: to count the pages of a TIFF takes Pillow minutes where there are many.
 SEVERAL_FRAMES = "The file has several frames; only the first was used."
 
+IN_COLOUR = (
+    "This image is in colour, as a photograph of a screen is and a radiograph is not: the answer "
+    "is less certain."
+)
+
 
 def _has_more_frames(picture: Image.Image) -> bool:
     """Whether a picture is animated or has pages; the previews that cameras add do not count."""
@@ -186,6 +193,18 @@ def _has_more_frames(picture: Image.Image) -> bool:
         return picture.format not in ("MPO", "TIFF") and getattr(picture, "is_animated", False)
     except Exception:  # GIF looks at the second frame for it, which may be damaged.
         return False
+
+
+def _is_in_colour(picture: Image.Image) -> bool:
+    """Whether a JPEG or WebP file, as cameras and messengers write them, is more than grey.
+
+    Half of 64 x 64 places must have channels that differ by more than 4 of 255 levels: letters and
+    arrows in colour do not count, nor does what compression makes of grey.
+    """
+    if picture.format not in ("JPEG", "MPO", "WEBP") or picture.mode == "L":
+        return False
+    places = picture.resize((64, 64), Image.Resampling.NEAREST).convert("RGB")
+    return bool(np.median(np.ptp(np.asarray(places), axis=2)) > 4)
 
 
 def prepare(image: ImageLike, size: int) -> np.ndarray:

@@ -62,7 +62,7 @@ class ReleaseConfig:
         abstain_rule: one sentence that says how `abstain_below` was chosen.
         ood_threshold: out-of-distribution score above which an image is no chest radiograph.
         versions_above: out-of-distribution score above which an image is looked at as a negative
-            and turned, too; None never.
+            and turned, too, and answered with a warning; None never.
         lateral_threshold: mirror correlation under which a radiograph may be lateral, -1..1.
         shift_limit: what images of known hospitals, taken together, differ by at most.
         version: semantic version of a published release, None before.

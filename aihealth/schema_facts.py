@@ -129,6 +129,7 @@ _MEASURED = Object(
     null=True,
 )
 _WHOLE = dataclasses.replace(_MEASURED, null=False)
+_UNUSUAL = ("set_right", "noticed", "silent")
 AUDIT = Object(
     {
         "model_sha256": _TEXT,
@@ -142,6 +143,7 @@ AUDIT = Object(
         "map_inside_lungs": _WHOLE,
         "processed": Object(others=Object(_WHOLE.fields, ("value", "rejected")), null=True),
         "frames": Object(others=Object(_WHOLE.fields, ("value", "sources")), null=True),
+        "unusual": Object(others=Object(dict.fromkeys(_UNUSUAL, _SHARE), _UNUSUAL), null=True),
     },
     ("dataset", "n", "chance", "classes_from", "map_inside_lungs"),
 )

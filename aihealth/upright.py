@@ -16,6 +16,7 @@ VERSIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "lies on its other side": lambda pixels: np.rot90(pixels, 3),
     "is upside down": lambda pixels: np.rot90(pixels, 2),
 }
+SET_RIGHT = "it was set right before it was judged."
 NEARER = 0.85  # of the score of the image as it is, at most (docs/lab-notebook.md)
 
 
@@ -42,4 +43,4 @@ def set_right(
 
 def warning(name: str) -> str:
     """What the reader should know of an image that was set right."""
-    return f"This image looks as if it {name}; it was set right before it was judged."
+    return f"This image looks as if it {name}; {SET_RIGHT}"

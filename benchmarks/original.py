@@ -3,16 +3,13 @@
     python -m benchmarks.original build MODEL.h5        # trained one step, as its file was saved
     python -m benchmarks.original answer MODEL.h5 FILE  # load, answer, stop
     python -m benchmarks.original page MODEL.h5 PORT    # its Gradio page
-    python -m benchmarks.original train DATA               # its recipe, a line an epoch
 
 Nothing of `aihealth` is used here.
 """
 
 import argparse
 import io
-import json
 import os
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,16 +20,15 @@ from PIL import Image
 SIZE = 224
 CLASSES = ["Covid", "Normal", "Pneumonia"]
 BATCH = 32
-EPOCHS = 10
 
 
-def network(size: int = SIZE, units: int = 128):
+def network(units: int):
     """The CNN: 50.5 million parameters, nearly all between Flatten and the `units` of a Dense."""
     from tensorflow import keras
 
     model = keras.Sequential(
         [
-            keras.layers.Input((size, size, 3)),
+            keras.layers.Input((SIZE, SIZE, 3)),
             keras.layers.Conv2D(32, 3, activation="relu"),
             keras.layers.MaxPooling2D(),
             keras.layers.Flatten(),
@@ -46,7 +42,7 @@ def network(size: int = SIZE, units: int = 128):
 
 def build(path: Path, units: int) -> None:
     """Save the network as training left it: with Adam's two moments of every weight."""
-    model = network(units=units)
+    model = network(units)
     labels = np.eye(len(CLASSES), dtype=np.float32)[np.arange(BATCH) % len(CLASSES)]
     model.train_on_batch(np.zeros((BATCH, SIZE, SIZE, 3), np.float32), labels)
     part = path.with_name(f"part-{path.name}")
@@ -98,47 +94,12 @@ def page(model_path: str, port: int) -> None:
     )
 
 
-def generator(folder: str | Path, size: int = SIZE, augment: bool = True, **options):
-    """Its loader: ImageDataGenerator with shear, zoom and mirror."""
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-
-    changes = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True} if augment else {}
-    return ImageDataGenerator(rescale=1 / 255, **changes).flow_from_directory(
-        str(folder),
-        target_size=(size, size),
-        batch_size=BATCH,
-        class_mode="categorical",
-        **options,
-    )
-
-
-def train(data: str | Path, epochs: int) -> None:
-    """Its recipe; prints one JSON object an epoch, with the seconds since the start."""
-    from tensorflow import keras
-
-    started = time.time()
-    training = generator(Path(data) / "train")
-    validation = generator(Path(data) / "validation", augment=False, shuffle=False)
-
-    def report(epoch: int, logs: dict) -> None:
-        line = {"seconds": time.time() - started, "val_accuracy": float(logs["val_accuracy"])}
-        print(json.dumps(line), flush=True)
-
-    network().fit(
-        training,
-        validation_data=validation,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=report)],
-    )
-
-
 def main() -> None:
     """Run one of the commands above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("build", "answer", "page", "train"))
-    parser.add_argument("subject", help="model file or data folder")
-    parser.add_argument("rest", nargs="*", help="image files, or a number: units, port, epochs")
+    parser.add_argument("command", choices=("build", "answer", "page"))
+    parser.add_argument("subject", help="model file")
+    parser.add_argument("rest", nargs="*", help="image files, or a number: units, port")
     args = parser.parse_args()
     if args.command == "build":
         build(Path(args.subject), *map(int, args.rest or [128]))
@@ -146,10 +107,8 @@ def main() -> None:
         model = load(args.subject)
         for file in args.rest:
             print(answer(model, Path(file).read_bytes()), flush=True)
-    elif args.command == "page":
-        page(args.subject, int(args.rest[0]))
     else:
-        train(args.subject, int(args.rest[0]) if args.rest else EPOCHS)
+        page(args.subject, int(args.rest[0]))
 
 
 if __name__ == "__main__":

@@ -19,21 +19,23 @@ def describe_in_full(component: gr.File) -> None:
     component._api_info_cache = _inlined(schema, schema.pop("$defs", {}))
 
 
-class HeadFirst:
+class OursFirst:
     """Puts elements before Gradio's own into the page, and compresses it, which Gradio does not.
 
     The page's language has to be known before Gradio asks the browser for it, and the page's
     modules are wanted before Gradio, which runs `head` of `launch` at its end, asks for the first.
+    What Gradio draws is seen late: first its scripts are loaded.
     """
 
-    def __init__(self, app: Any, head: str) -> None:
+    def __init__(self, app: Any, head: str, body: str) -> None:
         """Wrap an ASGI application.
 
         Args:
             app: the application.
             head: HTML.
+            body: HTML, which stands above Gradio's page.
         """
-        self._app, self._head = app, head.encode()
+        self._app, self._head, self._body = app, head.encode(), body.encode()
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Answer a request; only the page itself is changed."""
@@ -51,6 +53,7 @@ class HeadFirst:
             if message.get("more_body"):
                 return
             whole = body.replace(b"<head>", b"<head>" + self._head, 1)
+            whole = whole.replace(b"<gradio-app", self._body + b"<gradio-app", 1)
             headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
             headers.append((b"vary", b"accept-encoding"))
             accepted = b",".join(v for k, v in scope["headers"] if k == b"accept-encoding")

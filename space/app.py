@@ -72,7 +72,6 @@ def build(served: startup.Served) -> gr.Blocks:
         gr.HTML(i18n(f"html_{name}"), apply_default_css=False)
 
     with gr.Blocks(title=texts.say("title", "en"), analytics_enabled=False) as page:
-        part("header")
         if ready:
             for name in ("one", "many", "api"):
                 with gr.Tab(i18n(f"tab_{name}")):
@@ -127,6 +126,7 @@ def main() -> None:
     served = startup.serve(startup.wanted(os.environ), startup.shipped_release())
     adapter.mend_mcp()
     page = build(served)
+    headers = [render.header(served, language) for language in texts.LANGUAGES]
     # The usual way to stop a server; without a handler Python would skip what is due at exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     privacy.keep_clean(UPLOADS, page, DELETE_EVERY, DELETE_AFTER)
@@ -143,7 +143,7 @@ def main() -> None:
             "routes": looks.routes(),
             "middleware": [
                 Middleware(front.Front, uploads=front.Uploads(UPLOADS)),
-                Middleware(adapter.HeadFirst, head=looks.first()),
+                Middleware(adapter.OursFirst, head=looks.first(), body=looks.above(headers)),
             ],
         },
         i18n=page.i18n_texts,

@@ -1,8 +1,8 @@
-"""The page's theme: Gradio's own parts take their colours from the variables in style.css."""
+"""The page's theme: Gradio's own parts take their colours from the variables in top.css."""
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 _HERE = Path(__file__).resolve().parent
-_FIRST = ("language.js", "first.css")  # short; all else would wait for them
+_INLINE = ("language.js", "scheme.js")  # short; all else would wait for them
 
 _COLOURS = {
     "body_background_fill": "var(--paper)",
@@ -41,7 +41,7 @@ def theme() -> gr.themes.Base:
 
 def css() -> str:
     """The style sheet."""
-    return (_HERE / "style.css").read_text(encoding="utf-8")
+    return _text("style.css")
 
 
 def head(settings: dict[str, Any]) -> str:
@@ -60,13 +60,22 @@ def head(settings: dict[str, Any]) -> str:
 
 def first() -> str:
     """What goes before Gradio's own scripts: language, layout, and which modules will be wanted."""
-    script, style = ((_HERE / name).read_text(encoding="utf-8") for name in _FIRST)
-    others = (*_FIRST, "teach.js")  # teaching is loaded when somebody turns it on
+    style = _text("top.css") + _text("first.css")
+    others = (*_INLINE, "teach.js")  # teaching is loaded when somebody turns it on
     modules = (path.name for path in sorted(_HERE.glob("*.js")) if path.name not in others)
     wanted = "".join(
         f'<link rel="modulepreload" href="page/{name}" fetchpriority="low">' for name in modules
     )
-    return f"<script>{script}</script><style>{style}</style>{wanted}"
+    return f"<script>{_text('language.js')}</script><style>{style}</style>{wanted}"
+
+
+def above(headers: Iterable[str]) -> str:
+    """What goes above Gradio's page, and is seen before it is loaded.
+
+    Args:
+        headers: the header in each language; first.css shows that of the page.
+    """
+    return f"<script>{_text('scheme.js')}</script>{''.join(headers)}"
 
 
 def routes() -> list[Mount]:
@@ -74,6 +83,10 @@ def routes() -> list[Mount]:
     scripts = [Route(f"/{path.name}", _script(path)) for path in sorted(_HERE.glob("*.js"))]
     examples = StaticFiles(directory=_HERE / "examples", check_dir=False)
     return [Mount("/page", routes=[*scripts, Mount("/examples", app=examples)])]
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def _script(path: Path) -> Callable[[Request], Response]:

@@ -9,6 +9,7 @@
 import { Viewer } from "./viewer.js";
 import { entries, isZip, unpack } from "./zip.js";
 
+const STILL = 5000; // milliseconds until it is said that a file takes long
 const asked = new URLSearchParams(location.search);
 const $ = (selector) => document.querySelector(selector);
 
@@ -91,7 +92,9 @@ class Place {
     this.viewer.wait();
     this.name = file.name;
     this.failed = false;
-    this.show(card(name, say("reading_name", { name }), "", "reading"));
+    const reading = card(name, say("reading_name", { name }), "", "reading");
+    this.show(reading);
+    setTimeout(() => (reading.children[1].textContent = say("still_reading", { name })), STILL);
     try {
       const answer = await ask(file, this.stop.signal);
       if (turn !== this.turn) return;

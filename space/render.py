@@ -201,10 +201,17 @@ def top_class(prediction: Prediction) -> str:
     return max(prediction.probabilities, key=prediction.probabilities.__getitem__)
 
 
+def header(served: Served, language: str, *, local: bool = False) -> str:
+    """The page's first words; the arguments are those of `parts`."""
+    classifier = served.classifier
+    drawn = classifier is not None and classifier.config.drawn_data
+    return page_part("header", language, drawn=drawn, local=local)
+
+
 def parts(
     served: Served, language: str, examples: list[Path], *, local: bool = False
 ) -> dict[str, str]:
-    """The parts of the page that depend on no answer: header, one, many, footer and trust.
+    """The parts of the page below its header that depend on no answer: one, many, footer, trust.
 
     Args:
         served: the model.
@@ -216,7 +223,6 @@ def parts(
     classifier = served.classifier
     classes = classifier.classes if classifier else []
     values: dict[str, dict[str, Any]] = {
-        "header": {"drawn": classifier is not None and classifier.config.drawn_data},
         "one": {
             "trust": trusted,
             "classes": {name: class_name(name, language) for name in classes},

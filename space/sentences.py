@@ -175,6 +175,16 @@ SENTENCES = {
         "Cette image ne ressemble aux images d’entraînement qu’une fois lissée, comme"
         " une image bruitée ou fortement comprimée : la réponse est moins certaine."
     ),
+    "This image is in colour, as a photograph of a screen is and a radiograph is not: "
+    "the answer is less certain.": (
+        "Cette image est en couleur, comme la photographie d’un écran et non comme une "
+        "radiographie : la réponse est moins certaine."
+    ),
+    "This image differs from nearly all training images, as a photograph of a screen "
+    "does: the answer is less certain.": (
+        "Cette image diffère de presque toutes les images d’entraînement, comme la "
+        "photographie d’un écran : la réponse est moins certaine."
+    ),
     "The two halves of this image differ more than in frontal radiographs: if it is a "
     "lateral radiograph, the answer means nothing.": (
         "Les deux moitiés de cette image diffèrent plus que sur un cliché de face : "

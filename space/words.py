@@ -85,8 +85,8 @@ WORDS = {
     ),
     "seen_elsewhere": (
         "At hospitals that the model had not seen, {right} of 100 answers “{name}” were right.",
-        "Dans des hôpitaux que le modèle n’avait pas vus, {right} réponses « {name} » sur 100 "
-        "étaient justes.",
+        "Dans des hôpitaux que le modèle n’avait pas vus, {right} réponses «\u00a0{name}\u00a0» "
+        "sur 100 étaient justes.",
     ),
     "unsure_elsewhere": (
         "At hospitals that the model had not seen, it was not sure of {unsure} in 100 "
@@ -130,7 +130,8 @@ WORDS = {
         "La réponse se trouvera ici.",
     ),
     "reading_name": ("Reading {name}…", "Lecture de {name}…"),
-    "reading_many": ("Reading images… ({n} files)", "Lecture des images… ({n} fichiers)"),
+    "still_reading": ("Still reading {name}…", "Lecture de {name} toujours en cours…"),
+    "reading_many": ("Reading images… (files: {n})", "Lecture des images… (fichiers : {n})"),
     "reading_of": ("Reading image {done} of {total}…", "Lecture de l’image {done} sur {total}…"),
     "too_large": (
         "The file has more than {limit} MB. Send a smaller one.",
@@ -150,7 +151,7 @@ WORDS = {
     ),
     "zip_here": (
         "This is a ZIP archive. Open it in the tab “Many images”.",
-        "C’est une archive ZIP. Ouvrez-la dans l’onglet « Plusieurs images ».",
+        "C’est une archive ZIP. Ouvrez-la dans l’onglet «\u00a0Plusieurs images\u00a0».",
     ),
     "no_example": (
         "There is no example of this name.",
@@ -158,8 +159,8 @@ WORDS = {
     ),
     "cannot_open": (
         "This browser cannot open it here. Send the file alone in the tab “One image”.",
-        "Ce navigateur ne peut pas l’ouvrir ici. Envoyez le fichier seul dans l’onglet « Une "
-        "image ».",
+        "Ce navigateur ne peut pas l’ouvrir ici. Envoyez le fichier seul dans l’onglet «\u00a0Une "
+        "image\u00a0».",
     ),
     "with_window": ("With the window as you set it:", "Avec la fenêtre que vous avez réglée :"),
     "with_cover": ("With a part covered:", "Avec une partie couverte :"),
@@ -217,16 +218,16 @@ WORDS = {
     ),
     "lesson_zip": ("Choose a ZIP of them", "Choisissez-en un ZIP"),
     "lesson_text": (
-        "Its subfolders are the labels: Covid, Normal, Pneumonia. The images come in random order "
+        "The subfolders are the labels: Covid, Normal, Pneumonia. The images come in random order "
         "without them. Your readings stay in this page.",
-        "Ses sous-dossiers sont les étiquettes : Covid, Normal, Pneumonia. Les images viennent "
+        "Les sous-dossiers sont les étiquettes : Covid, Normal, Pneumonia. Les images viennent "
         "dans le désordre, sans elles. Vos lectures restent dans cette page.",
     ),
     "image_of": ("Image {i} of {n}", "Image {i} sur {n}"),
     "lesson_done": ("You and the model", "Vous et le modèle"),
     "lesson_left": (
-        "{n} files were left out: no label, or not readable.",
-        "{n} fichiers ont été laissés de côté : sans étiquette, ou illisibles.",
+        "Files left out, without a label or not readable: {n}.",
+        "Fichiers laissés de côté, sans étiquette ou illisibles : {n}.",
     ),
     "label": ("Label", "Étiquette"),
     "images": ("Images", "Images"),
@@ -329,12 +330,12 @@ WORDS = {
     "summary": (
         "{answered} answered, {unsure} not sure, {turned_away} not a chest radiograph, {failed} "
         "unreadable",
-        "{answered} avec réponse, {unsure} incertaines, {turned_away} hors sujet, {failed} "
-        "illisibles",
+        "Avec réponse : {answered}, incertaines : {unsure}, hors sujet : {turned_away}, "
+        "illisibles : {failed}",
     ),
     "left_out": (
-        "{n} images were left out and not read:",
-        "{n} images ont été laissées de côté, sans être lues :",
+        "Images left out ({n}):",
+        "Images laissées de côté ({n}) :",
     ),
     "csv": ("Download as CSV", "Télécharger en CSV"),
     "sort_hint": (

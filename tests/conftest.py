@@ -27,6 +27,14 @@ os.environ |= client_env(address(SOCKET), HOME)
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "GRADIO_ANALYTICS_ENABLED": "False"}
 
 
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, so that no worker waits for the other at the end."""
+    long = {
+        item.path for item in items if {"slow", "browser"} & {m.name for m in item.iter_markers()}
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
@@ -52,6 +60,14 @@ def release(tmp_path_factory):
     from tests.helpers.releases import make_release
 
     return make_release(tmp_path_factory.mktemp("releases") / "release")
+
+
+@pytest.fixture(scope="session")
+def hospital(release):
+    """The same network, trained on images of one hospital."""
+    from tests.helpers.releases import release_of_a_hospital
+
+    return release_of_a_hospital(release, release.parent / "hospital")
 
 
 @pytest.fixture(scope="session")

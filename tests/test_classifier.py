@@ -16,8 +16,8 @@ from tests.helpers.programs import works
 from tests.helpers.releases import (
     CLASSES,
     SIZE,
+    copy_release,
     damaged,
-    make_release_of_a_hospital,
 )
 
 
@@ -36,10 +36,7 @@ def grey(level, size=SIZE):
 
 
 def with_settings(folder, tmp_path, **settings):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    config = release.read_json(copy / release.CONFIG)
-    release.write_json(copy / release.CONFIG, config | settings)
-    return Classifier(copy)
+    return Classifier(copy_release(folder, tmp_path / "copy", **settings))
 
 
 def test_every_kind_of_input_gets_the_same_answer(classifier, tmp_path):
@@ -197,8 +194,8 @@ def test_the_shift_is_that_of_the_mean_whatever_the_classes():
     assert shift_limit(distance, known[:39], sources[:39]) is None
 
 
-def test_films_of_another_hospital_are_noticed_together(tmp_path):
-    classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
+def test_films_of_another_hospital_are_noticed_together(hospital):
+    classifier = Classifier(hospital)
     levels = np.random.default_rng(1).normal(120, 10, 30).round()
     own = classifier.predict_batch([grey(level) for level in levels])
     shift = classifier.shift(own)

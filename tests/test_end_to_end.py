@@ -29,7 +29,8 @@ def test_from_images_to_a_space_that_answers_what_the_model_says(
     run(hub, "push_to_hub.py", "dataset", "--data", ready, "--repo-id", "org/films")
     run(
         hub, "train.py", "--data", "org/films", "--out", out,
-        "--size", 48, "--epochs", 2, "--augment", "light", "--batch-size", 16,
+        "--arch", "baseline", "--size", 48, "--epochs", 2, "--augment", "light",
+        "--batch-size", 16,
     )  # fmt: skip
     run(
         hub, "push_to_hub.py", "model", "--release", out / "release", "--repo-id", "org/model",
@@ -58,7 +59,7 @@ def test_from_images_to_a_space_that_answers_what_the_model_says(
         assert figure.width > 300
 
     # A contributor goes on from there with the notebook and opens a pull request.
-    small = "--size 48 --epochs 3 --augment light --batch-size 16"
+    small = "--arch baseline --size 48 --epochs 3 --augment light --batch-size 16"
     for name, value in {
         "AIHEALTH_DATA": "org/films",
         "AIHEALTH_MODEL": "org/model",

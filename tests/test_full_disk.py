@@ -55,8 +55,9 @@ COMMANDS = {
     "audit": "-m aihealth audit --model {release} --data {prepared} --out {out}",
     "page": "-m aihealth page --model {release} --out {out}",
     "leave-one-source-out": "-m aihealth leave-one-source-out --data {prepared} --out {out} -- "
-    "--size 32 --epochs 1 --steps 2",
-    "train, checkpoint": "train.py --data {prepared} --out {out} --size 32 --epochs 1 --steps 2",
+    "--arch baseline --size 32 --epochs 1 --steps 2",
+    "train, checkpoint": "train.py --data {prepared} --out {out} --arch baseline --size 32 "
+    "--epochs 1 --steps 2",
     "train, release": "train.py --data {prepared} --out {out} --epochs 0 --weights {release}",
     "push, model": "push_to_hub.py model --release {release} --repo-id org/full --dry-run",
     "push, data": "push_to_hub.py dataset --data {prepared} --repo-id org/full --dry-run",

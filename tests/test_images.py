@@ -74,6 +74,18 @@ def test_of_several_pictures_the_first_is_taken_and_the_reader_told(form):
     assert decode_with_warning(alone)[1] is None
 
 
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG"])
+def test_a_photograph_in_colour_is_said_and_letters_in_colour_are_not(form):
+    grey = np.repeat(RAMP[..., None], 3, axis=2)
+    tinted = np.uint8(grey * [0.8, 0.9, 1.0])
+    lettered = grey.copy()
+    lettered[: len(RAMP) // 4] = (255, 255, 0)
+    told = [decode_with_warning(encode(Image.fromarray(x), form))[1] for x in (grey, lettered)]
+    assert told == [None, None]
+    found = decode_with_warning(encode(Image.fromarray(tinted), form))[1]
+    assert found == (None if form == "PNG" else images.IN_COLOUR)  # what cameras write
+
+
 @pytest.mark.timeout(10)
 def test_pages_without_number_cost_no_time():
     file = io.BytesIO()

@@ -123,6 +123,7 @@ def test_a_script_of_the_checkout_names_the_extra_as_it_is_installed_there(
     assert 'pip install ".[train]"' in sentence(done)
 
 
+@pytest.mark.slow
 def test_with_its_extra_training_data_is_prepared_and_measured(environment, work):
     python = environment("train")
     for words in (

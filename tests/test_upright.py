@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from aihealth import Classifier, release, upright
-from tests.helpers.releases import SIZE, make_release_of_a_hospital
+from aihealth import Classifier, upright
+from aihealth.classifier import UNLIKE
+from tests.helpers.releases import SIZE, copy_release
 
 RIGHT = np.uint8(np.add.outer(np.linspace(0, 150, SIZE), np.linspace(0, 60, SIZE) ** 1.1))
 BACK = {
@@ -33,11 +34,9 @@ def test_what_is_best_as_it_is_or_never_a_radiograph_stays():
 
 
 @pytest.fixture
-def classifier(tmp_path, monkeypatch):
-    folder = make_release_of_a_hospital(tmp_path / "release", versions_above=0.5)
-    config = release.read_json(folder / release.CONFIG)
-    release.write_json(folder / release.CONFIG, config | {"ood_threshold": 1.0})
-    found = Classifier(folder)
+def classifier(hospital, tmp_path, monkeypatch):
+    limits = {"versions_above": 0.5, "ood_threshold": 1.0}
+    found = Classifier(copy_release(hospital, tmp_path / "release", **limits))
     outputs = found.outputs
     monkeypatch.setattr(
         found, "outputs", lambda image: outputs(image) | {"features": np.asarray(image).ravel()}
@@ -57,6 +56,15 @@ def test_a_wrong_film_is_answered_as_the_right_one_is_and_the_reader_is_told(cla
         assert upright.warning(name) in answer.warning
         assert answer.probabilities == right.probabilities
         assert np.array_equal(answer.pixels, RIGHT)
+
+
+def test_what_is_unlike_the_training_images_and_right_as_it_is_is_said(classifier):
+    classifier.config.lateral_threshold = None
+    assert classifier.predict(RIGHT).warning is None
+    unlike = classifier.predict(RIGHT + np.uint8(12))
+    assert unlike.warning == UNLIKE and unlike.is_chest_radiograph
+    classifier.config.versions_above = None
+    assert classifier.predict(RIGHT + np.uint8(12)).warning is None
 
 
 def test_a_release_without_the_limit_answers_what_it_is_given(classifier):

@@ -60,7 +60,7 @@ class Item:
             return None
         if not self.name.startswith(HUB):
             return read_bytes(self.name)
-        with _open(self.name) as file:
+        with open_file(self.name) as file:
             return file.read(MAX_BYTES + 1)
 
 
@@ -107,7 +107,7 @@ class RowGroup:
 
         done = 0
         try:
-            with _open(self.shard) as file:
+            with open_file(self.shard) as file:
                 shard = pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER)
                 chosen = {"row_groups": [self.index], "columns": [self.column]}
                 for batch in shard.iter_batches(batch_size=_ROWS, **chosen):
@@ -218,7 +218,7 @@ def _row_groups(shard: str) -> Iterator[Part]:
     except ImportError as error:
         raise UserError(f"{shard} is a Parquet file, which needs pip install pyarrow") from error
     try:
-        with _open(shard) as file:
+        with open_file(shard) as file:
             metadata = pyarrow.parquet.read_metadata(file)
             column = _image_column(metadata.schema.to_arrow_schema())
     except (pyarrow.ArrowException, OSError):
@@ -302,7 +302,7 @@ def _worded_suffix(name: str) -> bool:
 
 def _starts_like_image(path: str) -> bool:
     try:
-        with _open(path) as file:
+        with open_file(path) as file:
             return starts_like_image(file.read(FIRST_BYTES))
     except FileNotFoundError:
         return True  # A broken link: reading it says what is the matter.
@@ -311,8 +311,15 @@ def _starts_like_image(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[IO[bytes]]:
-    """Open a local file, or one on the Hub, of which only what is read is transferred."""
+def open_file(path: str) -> Iterator[IO[bytes]]:
+    """Open a local file, or one on the Hub, of which only what is read is transferred.
+
+    Args:
+        path: of the file, or its address, which starts with `HUB`.
+
+    Raises:
+        UserError: the Hub cannot be reached, or does not give the file.
+    """
     if not path.startswith(HUB):
         with open(path, "rb") as file:
             yield file

@@ -5,6 +5,7 @@ things are not opened here: images without labels, any number of them (`archive`
 fit neither memory nor disk, whose rows exist only while they pass (`streaming`).
 """
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -12,7 +13,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -31,6 +32,7 @@ from aihealth.errors import UserError, first_line, shown
 from aihealth.files import Account, suffix_is_image
 
 SPLITS = ("train", "validation", "test")
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 MANY_SOURCES = 30  # more file name prefixes than this number patients or images, not hospitals
 
 
@@ -206,14 +208,27 @@ def _datasets() -> ModuleType:
     return datasets
 
 
-def _cannot_be_read(root: str, error: Exception) -> Exception:
-    """What to raise for an error of `datasets`: it keeps a copy, for which the disk may be full."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            return OSError(cause.errno, cause.strerror, cause.filename)
-        cause = cause.__cause__ or cause.__context__
-    return UserError(f"--data {root} cannot be read: {first_line(error)}")
+@contextlib.contextmanager
+def reading(root: str) -> Iterator[None]:
+    """Say in a sentence what `datasets` or Arrow cannot read.
+
+    Raises:
+        UserError: the data is at fault.
+        OSError: the disk is full: `datasets` keeps a copy.
+    """
+    import datasets
+    import pyarrow
+
+    kinds = (datasets.exceptions.DatasetsError, pyarrow.ArrowException, ValueError, OSError)
+    try:
+        yield
+    except kinds as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno in _FULL:
+                raise OSError(cause.errno, cause.strerror, cause.filename) from error
+            cause = cause.__cause__ or cause.__context__
+        raise UserError(f"--data {root} cannot be read: {first_line(error)}") from error
 
 
 # === Prepared folders ===
@@ -254,13 +269,11 @@ def _imagefolder(folder: Path) -> "dict[str, datasets.Dataset]":  # noqa: F821
     }
     if not files:
         return {}
-    try:
+    with reading(str(folder)):
         # Labels even where a hospital has one class only.
         found = datasets.load_dataset(
             "imagefolder", data_dir=str(folder), data_files=files, drop_labels=False
         )
-    except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
-        raise _cannot_be_read(str(folder), error) from error
     if "label" not in next(iter(found.values())).features:
         raise UserError(f"--data {folder} has no class folders; prepare it again")
     stored = datasets.Image(decode=False)
@@ -312,10 +325,8 @@ def _open_repo(root: str) -> DataSet:
     datasets = _datasets()
     # The Hub client's errors are sentences already; what is left is about the content.
     repo_id, revision, _ = look_up(root)
-    try:
+    with reading(root):
         found = datasets.load_dataset(repo_id, revision=revision)
-    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
-        raise _cannot_be_read(root, error) from error
     classes = class_names(root, found[next(iter(found))].features)
     splits = {split: _rows(found[split], repo_id, split) for split in SPLITS if split in found}
     return DataSet(root, classes, splits)

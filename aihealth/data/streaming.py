@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from aihealth import images
+from aihealth.data.archive import open_file
 from aihealth.data.cluster import Cluster
 from aihealth.data.manifest import DRAWN_TEXT
-from aihealth.data.opening import SPLITS, class_names, look_up
+from aihealth.data.opening import SPLITS, class_names, look_up, reading
 from aihealth.data.parallel import in_order
 from aihealth.data.prepared import Images
-from aihealth.errors import UserError, first_line
+from aihealth.errors import UserError
 
 COLUMNS = ("image", "label", "source", "group")
 BUFFER = 1000  # encoded images among which the next ones are drawn
@@ -321,14 +322,10 @@ def _footer(item: tuple[str, str]) -> tuple[list[str], list[_RowGroup]]:
 @contextlib.contextmanager
 def _opened(root: str, file: str) -> Iterator[Any]:
     """A Parquet file of a dataset, read in this thread alone."""
-    import fsspec
     import pyarrow.parquet
 
-    try:
-        with fsspec.open(file, "rb") as opened:
-            yield pyarrow.parquet.ParquetFile(opened, pre_buffer=False)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
+    with reading(root), open_file(file) as opened:
+        yield pyarrow.parquet.ParquetFile(opened, pre_buffer=False)
 
 
 def _files(root: str, split: str) -> list[str]:
@@ -336,10 +333,8 @@ def _files(root: str, split: str) -> list[str]:
     import datasets
 
     path, revision, _ = (root, None, None) if os.path.isdir(root) else look_up(root)
-    try:
+    with reading(root):
         config = datasets.load_dataset_builder(path, revision=revision).config
-    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
-        raise UserError(f"--stream --data {root} cannot be read: {first_line(error)}") from error
     if config.data_files is None or not hasattr(config, "columns"):
         raise UserError(
             f"--stream --data {root}: this is not Parquet; publish the prepared dataset with "

@@ -25,6 +25,7 @@ from aihealth.evaluation.lungs import blank, centre_mask, lung_mask, share_insid
 from aihealth.evaluation.metrics import SEED
 from aihealth.evaluation.probes import balanced, learned, sources_from
 from aihealth.files import check_output
+from aihealth.upright import SET_RIGHT
 
 # The figures that are about the class.
 CLASSES_FROM = {
@@ -56,6 +57,8 @@ class _Answer:
         rejected: (k,) bool, whether it was then found out of distribution.
         frames: (f,) bool, whether another class is the most probable after each of
             `corruptions.FRAMES`.
+        unusual: (u, 3) bool, whether it is set right, warned of, or answered without a warning
+            after each of `corruptions.UNUSUAL`.
     """
 
     whole: np.ndarray
@@ -68,6 +71,7 @@ class _Answer:
     processed: np.ndarray
     rejected: np.ndarray
     frames: np.ndarray
+    unusual: np.ndarray
 
 
 def audit(
@@ -101,8 +105,11 @@ def audit(
         (the source in which the true class is most frequent: what the labels alone give away),
         None with fewer than two sources; `map_inside_lungs`; `processed`, the release's answers
         after each of `corruptions.CHANGES`, with `rejected`, the share found out of distribution;
-        `frames`, the share whose most probable class another frame changes, per source too. Each
-        holds `value` (balanced accuracy, or the share) and `interval` (95%, bootstrap by group).
+        `frames`, the share whose most probable class another frame changes, per source too;
+        `unusual`, after each of `corruptions.UNUSUAL`, the shares that are set right
+        (`set_right`), answered with any warning or rejected (`noticed`), and answered with a class
+        and no warning (`silent`). Each but the last holds `value` (balanced accuracy, or the
+        share) and `interval` (95%, bootstrap by group).
 
     Raises:
         UserError: as for `evaluate.evaluate`.
@@ -119,6 +126,12 @@ def audit(
     def best(pixels: np.ndarray) -> str:
         probabilities = classifier.predict(pixels).probabilities
         return max(probabilities, key=probabilities.get)
+
+    def noticed(image: np.ndarray | bytes) -> tuple[bool, bool, bool]:
+        answer = classifier.predict(image)
+        said = answer.warning or not answer.is_chest_radiograph
+        set_right = SET_RIGHT in (answer.warning or "")
+        return set_right, bool(said), answer.label is not None and not said
 
     def look(image: bytes) -> _Answer:
         large = images.prepare(image, 2 * size)  # A border that is cut off costs no detail.
@@ -139,6 +152,7 @@ def audit(
             np.array([list(answer.probabilities.values()) for answer in changed]),
             np.array([not answer.is_chest_radiograph for answer in changed]),
             np.array([best(change(large)) != as_it_is for change in framings]),
+            np.array([noticed(change(large)) for change in corruptions.UNUSUAL.values()]),
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
@@ -169,7 +183,7 @@ def _report(
 
     inside, area = stacked("inside"), stacked("area")
     processed, rejected = stacked("processed"), stacked("rejected")
-    frames = stacked("frames")
+    frames, unusual = stacked("frames"), stacked("unusual")
     return {
         "n": len(labels),
         "groups": len(np.unique(groups)),
@@ -201,6 +215,15 @@ def _report(
                 },
             }
             for index, name in enumerate(corruptions.FRAMES)
+        },
+        "unusual": {
+            name: {
+                key: round(float(share), 6)
+                for key, share in zip(
+                    ("set_right", "noticed", "silent"), unusual[:, index].mean(0), strict=True
+                )
+            }
+            for index, name in enumerate(corruptions.UNUSUAL)
         },
     }
 

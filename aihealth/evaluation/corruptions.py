@@ -4,10 +4,11 @@ For `python -m aihealth audit`: what a model loses when nothing of the patient c
 learned of its hospitals' processing. The idea is that of Hendrycks and Dietterich, "Benchmarking
 neural network robustness to common corruptions and perturbations" (ICLR 2019), with changes that
 collections of radiographs show. Each function takes and gives uint8 `(size, size)`; what is drawn
-at random is the same for every image and every call.
+at random is the same for every image (but `photograph`'s) and every call.
 """
 
 import io
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -100,6 +101,40 @@ def shade(pixels: np.ndarray) -> np.ndarray:
     return np.uint8(pixels * np.linspace(0.5, 1, pixels.shape[1]))
 
 
+def photograph(pixels: np.ndarray) -> bytes:
+    """A phone's photograph of a monitor that shows the image, simulated: a JPEG file.
+
+    Tone, white balance, the moire of two rasters, glare, noise and the angle are drawn anew for
+    each image. Real photographs may differ.
+    """
+    rng = np.random.default_rng(zlib.crc32(pixels.tobytes()))
+    shown = Image.fromarray(pixels).resize((480, 480), BICUBIC)
+    screen = ImageOps.expand(ImageOps.expand(shown, (160, 30), int(rng.integers(0, 25))), 40, 20)
+    grey = (np.asarray(screen) / 255) ** rng.uniform(0.8, 1.25) * rng.uniform(0.75, 1)
+    rows, columns = np.indices(grey.shape)
+    angle, waves = rng.uniform(0, np.pi), rng.uniform(0.04, 0.24)  # a pixel
+    along = columns * np.cos(angle) + rows * np.sin(angle) + 4 * np.sin(rows / 110 + columns / 150)
+    place = rng.uniform(0, grey.shape[0], 2)
+    near = np.hypot(rows - place[0], columns - place[1]) / rng.uniform(75, 200)
+    light = rng.uniform(0, 0.06) + rng.uniform(0, 0.25) * np.exp(-(near**2) / 2)
+    balance = rng.uniform((0.9, 1, 0.95), (1.05, 1, 1.15))
+    colours = np.empty((*grey.shape, 3))
+    for channel in range(3):
+        raster = rng.uniform(0.02, 0.06) * np.sin(2 * np.pi * (waves * along + channel / 4))
+        colours[..., channel] = grey * (1 + raster) * balance[channel] + light
+    colours += rng.normal(0, 0.012, colours.shape)
+    picture = Image.fromarray(np.uint8(np.clip(colours, 0, 1) * 255))
+    left, top, right, bottom = 200, 70, 680, 550  # of the image on the screen
+    corners = np.array([left, top, left, bottom, right, bottom, right, top], float)
+    corners += rng.uniform(-12, 12, 8) + rng.uniform(-10, 30) * np.array(
+        [-1, -1, -1, 1, 1, 1, 1, -1]
+    )
+    taken = picture.transform((600, 600), Image.Transform.QUAD, corners.tolist(), BICUBIC)
+    file = io.BytesIO()
+    taken.save(file, "JPEG", quality=int(rng.integers(70, 93)))
+    return file.getvalue()
+
+
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "brighter": lambda pixels: tone(pixels, 0.6),
     "darker": lambda pixels: tone(pixels, 1.7),
@@ -121,4 +156,14 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 FRAMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "a grey border of 15%": lambda pixels: frame(pixels, 128, 0.15),
     "a tenth less at each side": lambda pixels: crop(pixels, 0.1),
+}
+
+# What should be set right, or said, before anybody believes the answer.
+UNUSUAL: dict[str, Callable[[np.ndarray], np.ndarray | bytes]] = {
+    "negative": lambda pixels: 255 - pixels,
+    "lying on its left side": np.rot90,
+    "lying on its right side": lambda pixels: np.rot90(pixels, 3),
+    "upside down": lambda pixels: np.rot90(pixels, 2),
+    "photographed from a screen (simulated)": photograph,
+    "as it is": lambda pixels: pixels,
 }

@@ -22,7 +22,7 @@ import numpy as np
 
 from aihealth import release
 from aihealth.errors import UserError
-from aihealth.modeling import architectures, framing, graph
+from aihealth.modeling import architectures, graph
 
 HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -212,7 +212,7 @@ def _required(cls: type, config: dict) -> dict:
 # === LiteRT ===
 
 
-def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> None:
+def save_litert(model: keras.Model, path: Path) -> None:
     """Write the serving file: one uint8 image `(1, size, size, 1)` in, three outputs.
 
     `probabilities` `(1, classes)`, `features` `(1, d)` and, where the network allows it,
@@ -221,8 +221,6 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
     Args:
         model: as `networks.build` makes it.
         path: of the file.
-        weights: how they are stored: "float16", "float32", or "int8", which also multiplies in
-            eight bits where it can. `python -m benchmarks model_alone` compares them.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
@@ -234,8 +232,7 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
     depths = architectures.feature_layers(model)
     # What is grey already needs neither three channels nor their weighted sum.
     grey = [layer.output for layer in model.layers if layer.name == graph.GREYSCALE]
-    framed = framing.is_framed(model)
-    inner = [model.get_layer(name).output for name in (*([framing.BOX] if framed else ()), *depths)]
+    inner = [model.get_layer(name).output for name in depths]
     taps = keras.Model(grey or model.inputs, inner + model.outputs)
 
     @tf.function(input_signature=signature, autograph=False)
@@ -244,14 +241,12 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
         *activations, probabilities = taps(
             [pixels if grey else tf.repeat(pixels, 3, axis=-1)], training=False
         )
-        box = activations.pop(0) if framed else None
         means = [tf.reduce_mean(x, (1, 2)) if x.shape.rank == 4 else x for x in activations]
         outputs = {"probabilities": probabilities, "features": tf.concat(means, axis=-1)}
         if graph.has_class_activation_maps(model):
             kernel = model.get_layer(graph.PROBABILITIES).kernel
             maps = tf.nn.conv2d(activations[-1], kernel[None, None], 1, "VALID")
-            maps = tf.transpose(maps, (0, 3, 1, 2))
-            outputs["heatmaps"] = framing.put_back(maps, box) if framed else maps
+            outputs["heatmaps"] = tf.transpose(maps, (0, 3, 1, 2))
         return outputs
 
     # The converter of TensorFlow 2.21 drops variables (the file answers NaN), so they are made
@@ -267,8 +262,6 @@ def save_litert(model: keras.Model, path: Path, *, weights: str = "float16") -> 
     with tempfile.TemporaryDirectory() as temporary:
         tf.saved_model.save(tf.Module(), temporary, signatures={"serving_default": named})
         converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
-        if weights != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if weights == "float16":
-            converter.target_spec.supported_types = [tf.float16]
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
         path.write_bytes(converter.convert())

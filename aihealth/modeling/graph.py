@@ -6,24 +6,12 @@ The names of three layers are the same in every network of this project.
 from typing import Any
 
 import keras
-from keras import layers
 
 GREYSCALE = "greyscale"
 FEATURES = "features"
 PROBABILITIES = "probabilities"
-# Layers with weights that `aihealth.modeling.framing` puts before a network.
-FRAME_MATRICES = (
-    "frame_rows_places", "frame_rows_right", "frame_columns_places", "frame_columns_right",
-)  # fmt: skip
-LOCALISER_LAYERS = (
-    "localiser_0_conv", "localiser_0_bn", "localiser_1_conv", "localiser_1_bn",
-    "localiser_2_conv", "localiser_2_bn", "localiser_3_conv", "localiser_3_bn",
-    "localiser_4_conv", "localiser_4_bn", "localiser_5_conv", "localiser_5_bn",
-    "localiser_dense", "localiser_box",
-)  # fmt: skip
 # In releases of old that answered for an image and its mirror image.
-_MIRRORS = ("mirror", "mirror_order", "mirror_strip", "mirror_back")
-NOT_OF_THE_NETWORK = {*FRAME_MATRICES, *LOCALISER_LAYERS, *_MIRRORS}
+NOT_OF_THE_NETWORK = {"mirror", "mirror_order", "mirror_strip", "mirror_back"}
 
 
 def in_single_precision(model: keras.Model) -> keras.Model:
@@ -36,48 +24,21 @@ def in_single_precision(model: keras.Model) -> keras.Model:
         A model of new layers of the same names, which may train or not as before, with copies of
         the weights, and no optimizer.
     """
-    (inputs,) = (layers.Input(tensor.shape[1:], name=tensor.name) for tensor in model.inputs)
-    outputs = apply_again(model, {(inputs.name, 0): inputs})
-    made = keras.Model(inputs, outputs, name=model.name)
-    copy_weights(model, made)
-    return made
-
-
-def apply_again(
-    model: keras.Model, tensors: dict[tuple[str, int], keras.KerasTensor]
-) -> keras.KerasTensor:
-    """Let new layers, like those of a flat model, follow given tensors.
-
-    Args:
-        model: its layers are not used themselves, nor their weights.
-        tensors: what calls of the model's layers give, by name and number of the call; what is
-            needed of the others is made.
-
-    Returns:
-        What the model's last layer gives.
-    """
-    tensors, made = dict(tensors), {}
-    for name, call, origins in calls(model):
-        if (name, call) in tensors:
-            continue
-        if name not in made:
-            old = model.get_layer(name)
-            made[name] = type(old).from_config(old.get_config() | {"dtype": "float32"})
-        taken = [tensors[origin] for origin in origins]
-        tensors[name, call] = made[name](taken if len(taken) > 1 else taken[0])
-    return tensors[PROBABILITIES, 0]
-
-
-def count_params(model: keras.Model) -> int:
-    """Numbers in the weights; the matrices that crop are none of them."""
-    return sum(layer.count_params() for layer in model.layers if layer.name not in FRAME_MATRICES)
+    copy = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            layer.get_config() | {"dtype": "float32"}
+        ),
+    )
+    copy.set_weights(model.get_weights())
+    return keras.Model(copy.inputs, copy.outputs, name=model.name)  # without the optimizer
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy the weights of a network to another one of the same layers.
 
-    Layers belong together by name, or, as Keras makes some names up, by their order. What frames
-    an image is no part of the network, nor is what mirrored it in older releases.
+    Layers belong together by name, or, as Keras makes some names up, by their order. What
+    mirrored an image in older releases is no part of the network.
 
     Raises:
         ValueError: the networks differ.

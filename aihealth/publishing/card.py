@@ -160,7 +160,6 @@ def _context(
         "input_size": config.input_size,
         "parameters": _thousands(provenance.get("parameters")),
         "accuracy": card_tables.accuracy_text(metrics),
-        "framed": provenance.get("framed", False),
         "flip_averaging": provenance.get("flip_averaging", False),  # until November 2026
         "block": metrics.get("test"),
         "figure": card_tables.with_interval,

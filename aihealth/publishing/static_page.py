@@ -28,7 +28,9 @@ PACKAGES = "packages.json"  # which packages of npm, pinned
 PAGE_FILES = (
     release.CARD, PACKAGES, "index.html", "*.js", "*.css", "engine/*.js",
 )  # fmt: skip
-SHARED = ("page.js", "viewer.js", "zip.js", "teach.js", "language.js", "style.css")  # of space/
+SHARED = (
+    "page.js", "viewer.js", "zip.js", "teach.js", "language.js", "style.css", "top.css",
+)  # fmt: skip
 MODEL_FILES = (release.CONFIG, release.LITERT, release.OOD)
 WORKER = "sw.js"
 FILES = "files.json"  # every file with its digest: what the service worker keeps
@@ -152,7 +154,11 @@ def _facts(into: Path, classifier: Classifier) -> dict[str, Any]:
         "model": classifier.name,
         "revision": classifier.revision,
         "parts": {
-            language: render.parts(served, language, examples, local=True) for language in LANGUAGES
+            language: {
+                "header": render.header(served, language, local=True),
+                **render.parts(served, language, examples, local=True),
+            }
+            for language in LANGUAGES
         },
         "reliability": {
             language: {

@@ -4,7 +4,6 @@ A hospital shows in the tone curve, the sharpness, the borders and the letters i
 its images. Each step of `image_changes` takes one of these clues away.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -34,10 +33,6 @@ LIGHT = Strength(
     border=0.0,
 )  # fmt: skip
 WIDE = Strength()
-
-# For frames (`aihealth.modeling.framing`), which show little but the lungs.
-FRAMED_LIGHT = dataclasses.replace(LIGHT, zoom=(0.94, 1.06))
-FRAMED_WIDE = dataclasses.replace(WIDE, zoom=(0.85, 1.2), shift=0.05)
 
 
 def by_name(name: str, size: int, background_swap: float = 0.0) -> tuple[Augmentation, float]:
@@ -78,15 +73,13 @@ def augment(images: tf.Tensor, dice: Dice, size: int, strength: Strength) -> tf.
     return hide(tf.clip_by_value(x, 0.0, 255.0), dice, strength)
 
 
-def mixed(
-    images: tf.Tensor, dice: Dice, size: int, light: Strength = LIGHT, wide: Strength = WIDE
-) -> tf.Tensor:
-    """As `augment`, the first half of a batch with `light`, the second with `wide`.
+def mixed(images: tf.Tensor, dice: Dice, size: int) -> tf.Tensor:
+    """As `augment`, the first half of a batch with `LIGHT`, the second with `WIDE`.
 
     A network that sees each image both ways learns them as they are and as others process them.
     """
     first, second = halves(images)
-    return tf.concat([augment(first, dice, size, light), augment(second, dice, size, wide)], axis=0)
+    return tf.concat([augment(first, dice, size, LIGHT), augment(second, dice, size, WIDE)], axis=0)
 
 
 def no_augmentation(images: tf.Tensor, dice: Dice) -> tf.Tensor:
@@ -127,7 +120,6 @@ LARGER = 1.25  # Crops of images that are a quarter larger keep their detail.
 # What `--augment` names: a function, and how much larger than the input its images are.
 CHANGES: dict[str, tuple[Callable[..., tf.Tensor], float]] = {
     "mixed": (mixed, LARGER),
-    "framed": (functools.partial(mixed, light=FRAMED_LIGHT, wide=FRAMED_WIDE), LARGER),
     "light": (functools.partial(augment, strength=LIGHT), LARGER),
     "original": (original_augmentation, 1.0),
     "none": (no_augmentation, 1.0),

@@ -16,7 +16,7 @@ from aihealth.data.prepared import Images
 from aihealth.errors import UserError
 from aihealth.evaluation import figures, held_out
 from aihealth.evaluation.evaluate import block_of, probability_matrix
-from aihealth.modeling import export, framing, graph
+from aihealth.modeling import export, graph
 from aihealth.training import augmentation, checkpoint, starting_point
 from aihealth.training.calibrating import changed_predictions, scale
 from aihealth.training.describing import describe_run
@@ -101,15 +101,8 @@ def released_model(run: Run) -> tuple[keras.Model, augmentation.Augmentation]:
     settings, model = run.settings, run.model
     if run.progress.history:
         checkpoint.use_best(settings.out, model)
-    name, size = settings.augment, settings.size
-    if settings.localiser:
-        finder, size = framing.load_localiser(settings.localiser), framing.IMAGE_SIDE
-        model = framing.framed(model, finder, size)  # a copy in single precision too
-        name = "mixed" if name == "framed" else name
-    else:
-        model = graph.in_single_precision(model)
-    augment, _ = augmentation.by_name(name, size, settings.background_swap)
-    return model, augment
+    augment, _ = augmentation.by_name(settings.augment, settings.size, settings.background_swap)
+    return graph.in_single_precision(model), augment
 
 
 def serving_splits(run: Run, size: int) -> dict[str, Images]:
@@ -122,7 +115,7 @@ def serving_splits(run: Run, size: int) -> dict[str, Images]:
         UserError: the data has changed since the training read it.
     """
     settings, splits = run.settings, run.data.splits
-    if settings.stream or (splits["train"].pixels.shape[1] == size and not settings.localiser):
+    if settings.stream or splits["train"].pixels.shape[1] == size:
         return splits
     if [opening.fingerprint(root) for root in settings.data] != run.data.fingerprints:
         raise UserError(

@@ -17,7 +17,6 @@ import tensorflow as tf
 from aihealth import __version__
 from aihealth.data import provenance as lineage
 from aihealth.data.opening import without_path
-from aihealth.modeling import graph
 
 PACKAGES = ("tensorflow", "keras", "datasets", "huggingface_hub", "numpy", "pillow")
 
@@ -43,7 +42,7 @@ def describe_run(
         "date": datetime.date.today().isoformat(),
         "command": lineage.without_folders(shlex.join(["python", *sys.argv])),
         "git_commit": _git_commit(),
-        "parameters": graph.count_params(model),
+        "parameters": model.count_params(),
         "data": [
             {
                 "name": without_path(root),

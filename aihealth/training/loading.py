@@ -1,4 +1,4 @@
-"""What a training learns from: its images in memory, framed if that is asked for."""
+"""What a training learns from: its images in memory."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,12 +9,9 @@ from aihealth.data import opening, prepared, streaming
 from aihealth.data.left_out import LeftOut, folders_without
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
-from aihealth.modeling import framing
 from aihealth.training import augmentation, starting_point
 from aihealth.training.settings import Settings
 from aihealth.training.starting_point import Overlap, Start
-
-TRIM = 0.1  # of `framing.frame_images`, for training images
 
 
 @dataclasses.dataclass
@@ -54,7 +51,7 @@ def train_side(settings: Settings) -> int:
 
 
 def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
-    """Load, and frame if that is asked for.
+    """Load the images.
 
     Args:
         settings: of the run.
@@ -69,7 +66,7 @@ def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
     loaded = splits["train"].pixels.shape[1]
     overlap = starting_point.overlap(starts, splits["test"])
     splits["test"] = starting_point.left_over(splits["test"], overlap)
-    data = Data(
+    return Data(
         splits,
         prepared.folder_pixels(
             [folder for _, folder in folders_without(settings.neither, settings.leave_out)], loaded
@@ -78,16 +75,12 @@ def load_data(settings: Settings, starts: Sequence[Start]) -> Data:
         [opening.fingerprint(root) for root in settings.data],
         overlap,
     )
-    if settings.localiser:
-        _frame(data, settings)
-    return data
 
 
 def _load_splits(settings: Settings) -> dict[str, Images]:
-    sides = (
-        (framing.IMAGE_SIDE, None) if settings.localiser else (settings.size, train_side(settings))
+    splits = prepared.load(
+        settings.data, settings.size, train_side(settings), leave_out=settings.leave_out
     )
-    splits = prepared.load(settings.data, *sides, leave_out=settings.leave_out)
     known = splits["train"]
     extra = [
         prepared.load_plain(folder, name, known.classes, known.pixels.shape[1])
@@ -95,19 +88,6 @@ def _load_splits(settings: Settings) -> dict[str, Images]:
     ]
     splits["train"] = prepared.join([known, *extra])
     return splits
-
-
-def _frame(data: Data, settings: Settings) -> None:
-    side = train_side(settings)
-    finder = framing.load_localiser(settings.localiser)
-    data.neither = framing.frame_images(finder, data.neither, side, TRIM, settings.seed)
-    for split, size, how in (
-        ("train", side, (TRIM, settings.seed)),
-        ("validation", settings.size, ()),
-    ):
-        images = data.splits[split]
-        pixels = framing.frame_images(finder, images.pixels, size, *how)
-        data.splits[split] = dataclasses.replace(images, pixels=pixels)
 
 
 def load_held_out(settings: Settings) -> Predictions | None:

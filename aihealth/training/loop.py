@@ -67,7 +67,6 @@ class Run:
             "test_images_seen_before": self.data.overlap.facts,
             "backend": progress.backend,
             "processes": progress.processes,
-            "framed": settings.localiser is not None,
         }
         return facts | ({"streamed_images": self.data.images} if settings.stream else {})
 
@@ -151,7 +150,7 @@ def _identity(settings: Settings, data: Data) -> dict[str, Any]:
     identity = _recipe(settings, data)
     identity |= {"leave_out": settings.leave_out, "data": data.fingerprints}
     # Named where it is used, so that runs from before it existed can go on.
-    for name in ("localiser", "train_only", "neither"):
+    for name in ("train_only", "neither"):
         identity |= {name: getattr(settings, name)} if getattr(settings, name) else {}
     return identity
 
@@ -191,6 +190,8 @@ def fit(run: Run) -> None:
     if progress.finished(settings.epochs, settings.patience):
         return
     progress.backend, progress.processes = keras.backend.backend(), run.cluster.processes
+    if progress.backend == "tensorflow":  # JAX traces once as it is.
+        make_variables(run.model)
     stream = _open_stream(run) if settings.stream else None
     saver = checkpoint.Checkpoint(
         settings.out,
@@ -221,6 +222,20 @@ def fit(run: Run) -> None:
             shuffle=False,  # the draws are random already
             verbose=0 if not run.cluster.first else "auto" if os.isatty(1) else 2,
         )
+
+
+def make_variables(model: keras.Model) -> None:
+    """Make the optimizer's and the metrics' variables before the first step.
+
+    TensorFlow traces a step anew where the first trace made variables, which takes as long again.
+
+    Args:
+        model: compiled.
+    """
+    model.optimizer.build(model.trainable_variables)
+    none = keras.ops.zeros((1, *model.output_shape[1:]))
+    model.compute_metrics(None, none, none)
+    model.reset_metrics()
 
 
 def _open_stream(run: Run) -> streaming.Stream:

@@ -35,7 +35,6 @@ class Settings:
         hold: with `stream`, images of each split to validate, calibrate and test on.
         buffer: with `stream`, images among which the next one is drawn.
         steps: of an epoch; None for as many as there are whole batches.
-        localiser: a release whose localiser frames the images.
         leave_out: sources to train without, as `LeftOut.parse` reads them.
         train_only: folders of images to train on and not to measure with, or SOURCE=DIR.
         neither: folders of images that no class is right for, or SOURCE=DIR.
@@ -69,7 +68,6 @@ class Settings:
     save_every: int = 1000
     freeze: int = 0
     steps: int | None = None
-    localiser: str | None = None
     train_only: list[str] = dataclasses.field(default_factory=list)
     neither: list[str] = dataclasses.field(default_factory=list)
 
@@ -90,7 +88,7 @@ class Settings:
             raise UserError(
                 f"--size must be at least {SMALLEST} and --epochs at least 1 (0 with --weights)"
             )
-        for name in ("leave_out", "localiser", "train_only", "neither"):
+        for name in ("leave_out", "train_only", "neither"):
             if self.stream and getattr(self, name):
                 raise UserError(f"{option(name)} needs all images in memory: leave out --stream")
 

@@ -1,6 +1,6 @@
 // The worker that decodes and answers: one message at a time, ended and started anew where a file
-// holds it up.
-const SECONDS = 10; // that one file may take
+// holds it up. The network may take its time: it does as much for any picture.
+const SECONDS = 10; // that the decoding of one file may take
 const SLOW = { key: "the image takes more than {count} s to decode; save it anew", args: { count: SECONDS } };
 const GONE = { key: "the image is damaged: its decoder gave up", args: {} };
 
@@ -42,7 +42,7 @@ export class Asker {
       signal?.throwIfAborted();
       const bytes = message.file ? await message.file.arrayBuffer() : null;
       return bytes ? this.post({ do: "predict", name: "image", bytes }, [bytes], SECONDS)
-        : this.post(message, [], SECONDS);
+        : this.post(message);
     });
     this.last = turn.catch(() => {});
     return turn;
@@ -60,6 +60,7 @@ export class Asker {
       worker.onmessage = ({ data }) => {
         if (data.id !== id) return;
         clearTimeout(clock);
+        if (data.decoded) return;
         if (data.ok) done(data.answer);
         else failed(new Unanswered(data.sentence));
       };

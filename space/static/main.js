@@ -137,7 +137,10 @@ setUpPage({ texts: words.texts, megabytes: MAX_BYTES / 2 ** 20, failed: say("bro
   askPixels: (pixels, signal) => answered({ do: "predictPixels", ...pixels }, signal),
   askMany, filesOf });
 // The model comes before the first file does. What stands against it is said at once.
-asker.open().then((config) => (showing.config = config)).catch((error) =>
+asker.open().then((config) => {
+  showing.config = config;
+  return asker.ask({ do: "warm" });
+}).catch((error) =>
   $("#panel .empty") && $("#panel").replaceChildren(card("", say("no_model"), said(error).message, "refusal"))
 ).finally(() => {
   // Without a secure address there is no service worker, and the page needs its network each time.

@@ -1,7 +1,9 @@
 """One way to open labelled images, whatever holds them."""
 
+import errno
 import shutil
 
+import datasets
 import pytest
 
 from aihealth.data import opening, prepared
@@ -53,3 +55,15 @@ def test_images_of_plain_folders_can_be_loaded_with_labels_and_without(data):
     (data / "empty").mkdir()
     with pytest.raises(UserError, match="has no images in it"):
         prepared.folder_pixels([data / "empty"], 32)
+
+
+def test_a_full_disk_is_said_and_not_laid_on_the_data():
+    with pytest.raises(OSError, match="full") as found, opening.reading("org/data"):
+        try:
+            raise OSError(errno.ENOSPC, "full", "the cache")
+        except OSError as cause:
+            raise datasets.exceptions.DatasetGenerationError("in some worker") from cause
+    assert (found.value.errno, found.value.filename) == (errno.ENOSPC, "the cache")
+    sentence = "--data org/data cannot be read: no rows$"
+    with pytest.raises(UserError, match=sentence), opening.reading("org/data"):
+        raise datasets.exceptions.DatasetGenerationError("no rows\nat line 7")

@@ -148,22 +148,20 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(source, tmp_path, refused
     assert "holds something else" in refused("prepare", source, "--overwrite")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EBUSY, errno.EXDEV])
-def test_full_or_read_only_disk_is_one_sentence(source, refused, monkeypatch, code):
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        *((code, "choose another output folder")
+          for code in (errno.ENOSPC, errno.EROFS, errno.EBUSY, errno.EXDEV)),
+        *((code, ".png: th") for code in (errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG)),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_written_is_one_sentence(source, refused, monkeypatch, code, sentence):
     def fail(path, data):
         raise OSError(code, os.strerror(code), str(path))
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    assert "choose another output folder" in refused("prepare", source)
-
-
-@pytest.mark.parametrize("code", [errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG])
-def test_a_path_that_cannot_be_is_one_sentence(source, refused, monkeypatch, code):
-    def fail(path, data):
-        raise OSError(code, os.strerror(code), str(path))
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    assert ".png: th" in refused("prepare", source)
+    assert sentence in refused("prepare", source)
 
 
 def test_reading_a_folder_that_is_not_prepared(source):

@@ -142,6 +142,9 @@ def test_a_model_that_reads_the_tone_is_found_out(model, tmp_path):
     report = audit.audit(model, str(levels))
     assert set(report["frames"]) == set(corruptions.FRAMES)
     assert all(0 <= figure["value"] <= 1 for figure in report["frames"].values())
+    assert set(report["unusual"]) == set(corruptions.UNUSUAL)
+    taken = report["unusual"]["photographed from a screen (simulated)"]
+    assert taken["noticed"] > 0 and report["unusual"]["as it is"]["noticed"] == 0  # by its colours
     found = report["processed"]
     assert found["turned by 10 degrees"]["value"] > 0.9
     assert found["local contrast evened out"]["value"] == pytest.approx(1 / 3, abs=0.1)

@@ -15,7 +15,6 @@ from tests.helpers.releases import (
     BRIGHTNESS,
     grey_image,
     make_dataset,
-    make_release_of_a_hospital,
 )
 
 
@@ -45,14 +44,13 @@ def test_a_prepared_dataset_is_measured_on_one_split(model, dataset, tmp_path, c
     assert "100.0%" in capsys.readouterr().out
 
 
-def test_sources_that_come_from_elsewhere_are_marked(tmp_path):
-    model = make_release_of_a_hospital(tmp_path / "release")
+def test_sources_that_come_from_elsewhere_are_marked(hospital, tmp_path):
     (tmp_path / "films" / "Normal").mkdir(parents=True)
     for index in range(24):
         for source, level in (("harbour", 120), ("north", 135)):
             image = grey_image(level + index % 9 - 4)
             image.save(tmp_path / "films" / "Normal" / f"{source}_{index}.png")
-    block = evaluate.evaluate(str(model), str(tmp_path / "films"))
+    block = evaluate.evaluate(str(hospital), str(tmp_path / "films"))
     assert block["shift"]["n"] == 48
     found = {name: figures["shift"] for name, figures in block["per_source"].items()}
     assert not found["harbour"]["noticed"] and found["harbour"]["value"] < 0.3

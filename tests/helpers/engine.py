@@ -20,7 +20,7 @@ ASK = """async ({ message, arrays, worker }) => {
     message.features &&= message.features.map((one) => Float32Array.from(one));
     const answer = await new Promise((done) => {
         const one = (window[worker] ??= new Worker("/engine/worker.js"));
-        one.onmessage = ({ data }) => done(data);
+        one.onmessage = ({ data }) => data.decoded || done(data);
         one.onerror = (event) => done({ ok: false, sentence: { key: event.message } });
         one.postMessage(message);
     });

@@ -54,8 +54,8 @@ def lively_model(x, spread=2.0):
             gamma = rng.normal(1, 0.5, gamma.shape)
             gamma[0] = 0.0
             layer.set_weights([gamma, rng.normal(0, 0.3, beta.shape), mean, variance])
-    for _ in range(40):
-        model(x, training=True)  # moving averages of batch normalisation
+            layer.momentum = 0.0  # The statistics of these images, at once.
+    model(x, training=True)
     features = keras.Model(model.inputs, model.get_layer("pool").output).predict(x, verbose=0)
     kernel = rng.normal(size=(features.shape[1], len(CLASSES)))
     kernel *= spread / (features @ kernel).std(axis=0)  # logits that differ between the images
@@ -69,12 +69,12 @@ def make_release(folder, centres=(60, 120, 180), **config):
     return write_release(brightness_model(centres), folder, **config)
 
 
-def make_release_of_a_hospital(folder, **config):
-    """As `make_release`, trained in a hospital whose films have grey levels of 120 +- 10."""
+def release_of_a_hospital(source, folder):
+    """A copy, as if trained in a hospital whose films have grey levels of 120 +- 10."""
     from aihealth import release
     from aihealth.training.distance import fit_distance
 
-    make_release(folder, ood_threshold=20.0, shift_limit=0.6, **config)
+    copy_release(source, folder, ood_threshold=20.0, shift_limit=0.6)
     levels = np.random.default_rng(0).normal(120, 10, (300, 1))
     fit_distance([levels], np.zeros(300, int)).save(folder / release.OOD)
     return folder

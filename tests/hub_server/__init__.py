@@ -110,6 +110,11 @@ class Hub:
             if method in ("", call.method) and re.search(path_regex, call.path)
         ]
 
+    def uploads(self) -> list[Call]:
+        """The requests that would leave something here."""
+        paths = "^/lfs/|/commit/|/repos/create|/tag/|/branch/|^/v1/"
+        return [call for call in self.calls("", paths) if call.method != "GET"]
+
     def fault(
         self,
         action: str | Callable[[], Any],

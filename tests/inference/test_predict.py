@@ -21,7 +21,7 @@ from aihealth.errors import UserError
 from aihealth.inference import heatmaps, predict, writers
 from tests.helpers import programs
 from tests.helpers.image_files import make_dicom
-from tests.helpers.releases import CLASSES, grey_image, make_release_of_a_hospital
+from tests.helpers.releases import CLASSES, grey_image
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE
 
 STUB = types.SimpleNamespace(classes=CLASSES, config=CONFIG, name="org/name", revision="abc")
@@ -212,14 +212,13 @@ def test_a_name_cannot_forge_a_line_or_send_the_terminal_a_command(model, tmp_pa
     assert r"\x1bno" in done.stderr and "\x1b" not in done.stderr
 
 
-def test_images_of_another_hospital_are_noticed(tmp_path, capsys):
-    model = make_release_of_a_hospital(tmp_path / "release")
+def test_images_of_another_hospital_are_noticed(hospital, tmp_path, capsys):
     for folder, level in (("own", 120), ("other", 150)):
         (tmp_path / folder).mkdir()
         for index in range(24):
             image = grey_image(level + index % 9 - 4)
             image.save(tmp_path / folder / f"{index}.png")
-        cli.main(["predict", "--model", str(model), "--format", "csv", str(tmp_path / folder)])
+        cli.main(["predict", "--model", str(hospital), "--format", "csv", str(tmp_path / folder)])
         given = capsys.readouterr()
         rows = list(csv.DictReader(io.StringIO(given.out)))
         assert len(rows) == 24

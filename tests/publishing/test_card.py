@@ -15,14 +15,14 @@ from aihealth.errors import UserError
 from aihealth.publishing import card, card_tables, changelog, staging
 from aihealth.release import AUDIT, METRICS, PROVENANCE, ReleaseConfig, read_json, write_json
 from tests.helpers import programs
-from tests.helpers.releases import BRIGHTNESS, CLASSES, copy_release, grey_image, make_release
+from tests.helpers.releases import BRIGHTNESS, CLASSES, copy_release, grey_image
 
 NEEDS_OLD_HUB = "huggingface_hub<1"
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("releases") / "release", abstain_rule="A rule.")
+def release(release):
+    return copy_release(release, release.parent / "with_a_rule", abstain_rule="A rule.")
 
 
 @pytest.fixture

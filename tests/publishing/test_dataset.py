@@ -20,8 +20,7 @@ def data(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def logged_in(hub, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_TOKEN", hub.token)
+def own_cache(monkeypatch, tmp_path):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr("datasets.config.USE_PARQUET_EXPORT", False)
 

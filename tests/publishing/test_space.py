@@ -5,16 +5,11 @@ import ast
 import pytest
 from huggingface_hub import SpaceCard
 
-from aihealth.publishing import verification
 from aihealth.release import SERVING_MODULES
 from tests.helpers.programs import push, sentence
 from tests.helpers.releases import copy_release, grey_image
 
-
-@pytest.fixture(autouse=True)
-def logged_in(hub, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    monkeypatch.setattr(verification, "check_release", lambda folder: {})
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture

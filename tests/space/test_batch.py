@@ -16,7 +16,7 @@ import pytest
 from aihealth import Classifier
 from aihealth import __main__ as cli
 from aihealth.images import MAX_BYTES
-from tests.helpers.releases import SIZE, make_release_of_a_hospital
+from tests.helpers.releases import SIZE
 from tests.helpers.space_answers import ANSWER, CONFIG, OTHER, UNSURE, one_answer
 from tests.helpers.space_app import SPACE, film, png, zip_of
 
@@ -159,20 +159,19 @@ def test_csv_has_a_line_an_image_and_no_formulas():
     assert lines[1]["shift_warning"] == "from elsewhere"
 
 
-def test_the_csv_is_the_one_of_the_command_line(tmp_path, monkeypatch, capsys):
-    model = make_release_of_a_hospital(tmp_path / "release")
+def test_the_csv_is_the_one_of_the_command_line(hospital, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for index in range(21):
         (tmp_path / f"{index:02d}.png").write_bytes(png(film(size=32)))
     (tmp_path / "broken.png").write_bytes(b"not an image")
     uploads = [(path.name, str(path)) for path in sorted(tmp_path.glob("*.png"))]
-    served = types.SimpleNamespace(name="x", classifier=Classifier(model), problem=None)
+    served = types.SimpleNamespace(name="x", classifier=Classifier(hospital), problem=None)
     told = answers.Answers(served, 1)
     with batch.items(uploads) as images:
         rows = list(told._rows(images))
     warning = served.classifier.shift(row.prediction for row in rows if row.prediction).warning
     with pytest.raises(SystemExit):
-        cli.main(["predict", "--model", str(model), "--format", "csv", *dict(uploads)])
+        cli.main(["predict", "--model", str(hospital), "--format", "csv", *dict(uploads)])
     assert batch.to_csv(rows, served.classifier, warning) == capsys.readouterr().out
 
 
@@ -187,8 +186,8 @@ def test_the_table_counts_each_kind_of_answer():
     assert "1 answered, 1 not sure, 1 not a chest radiograph, 1 unreadable" in html
 
 
-def test_the_page_says_that_many_images_come_from_elsewhere(tmp_path):
-    classifier = Classifier(make_release_of_a_hospital(tmp_path / "release"))
+def test_the_page_says_that_many_images_come_from_elsewhere(hospital, tmp_path):
+    classifier = Classifier(hospital)
     page = answers.Answers(types.SimpleNamespace(classifier=classifier, problem=None), threads=1)
     for level, told in ((120, False), (150, True)):
         files = {

@@ -221,6 +221,25 @@ def test_a_german_browser_gets_english_throughout(app, visit):
     assert "Most like" in text and not any(w in text for w in ("Datei", "oder", "hochladen"))
 
 
+@pytest.mark.parametrize(
+    ("locale", "scheme", "query", "ground"),
+    [
+        ("en-US", "light", "", "rgb(244, 247, 248)"),
+        ("fr-FR", "dark", "", "rgb(14, 20, 23)"),
+        ("fr-FR", "dark", "?__theme=light&lang=en", "rgb(244, 247, 248)"),
+    ],
+)
+def test_the_header_is_there_before_gradio(app, visit, locale, scheme, query, ground):
+    page = visit(app, locale=locale, scheme=scheme, calm=False)
+    page.route("**/assets/*.js", lambda route: route.abort())
+    page.goto(f"{app.url}/{query}")
+    language = "fr" if locale == "fr-FR" and not query else "en"
+    seen = [it.inner_text() for it in page.locator(".top h1").all() if it.is_visible()]
+    assert seen == [texts.say("title", language)]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    assert page.locator("#upload").count() == 0, "Gradio was to be missing"
+
+
 # === A phone ===
 
 
@@ -244,7 +263,7 @@ def test_what_was_left_out_of_a_large_batch_is_counted_and_named(app, visit):
     files = {f"{number:03}.png": b"x" for number in range(203)}
     upload_many(page, {"all.zip": zip_of(files)})
     assert page.locator(".batch tbody tr").count() == 200
-    assert "3 images were left out" in page.inner_text(".left-out")
+    assert "Images left out (3): not read" in page.inner_text(".left-out")
     page.locator(".left-out summary").click()
     assert page.locator(".left-out li").all_inner_texts() == ["200.png", "201.png", "202.png"]
 

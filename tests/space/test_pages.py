@@ -180,9 +180,17 @@ def test_the_page_fits_and_nothing_jumps(either, visit, width, scheme, locale):
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(22, 30, 34)")
     upload_many(page, {"a-rather-long-name-of-a-file-that-comes-from-a-phone.png": png(film(1))})
     assert page.evaluate(FITS)
+    for part in page.locator("#upload-many, #table .card, #table .download").all():
+        box = part.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert page.locator("#table .name").bounding_box()["width"] > 70, "not a letter a line"
     for tab in page.get_by_role("tab").all()[2:]:
         tab.click()
         assert page.evaluate(FITS)
+        button, text = (
+            page.locator(f".code {name}").last.bounding_box() for name in ("button", "pre")
+        )
+        assert width > 860 or button["y"] + button["height"] <= text["y"], "no text is hidden"
 
 
 GRADIOS = "[role=tablist].tab-container, .tab-wrapper, .tab-container, footer:not(.bottom)"

@@ -154,8 +154,10 @@ def why_refused(content):
         wall.DIED,
         classifier.LATERAL,
         classifier.SMOOTHED,
+        classifier.UNLIKE,
         classifier.Shift(25, 0.31, 0.21).warning,
         images.SEVERAL_FRAMES,
+        images.IN_COLOUR,
         *map(upright.warning, upright.VERSIONS),
         dicom_window.HIDING,
         dicom_layout.NO_PHOTOMETRIC,
@@ -345,8 +347,9 @@ def test_a_model_of_drawn_pictures_says_so():
     config = dataclasses.replace(CONFIG, drawn_data=True)
     loaded = types.SimpleNamespace(config=config, folder=SPACE, revision=None)
     assert "drawn pictures" in render.trust(startup.Served(loaded, "demo", "folder"), "en")
-    assert "trained on drawn pictures" in render.page_part("header", "en", drawn=True)
-    assert "drawn" not in render.page_part("header", "en", drawn=False)
+    assert "trained on drawn pictures" in render.header(startup.Served(loaded, "demo", "x"), "en")
+    loaded = types.SimpleNamespace(config=CONFIG)
+    assert "drawn" not in render.header(startup.Served(loaded, "demo", "x"), "en")
 
 
 # === Start-up settings ===
@@ -379,7 +382,7 @@ def test_without_a_model_id_the_shipped_release_is_meant(tmp_path):
 
 
 def colours(scope):
-    css = (SPACE / "style.css").read_text()
+    css = (SPACE / "top.css").read_text()
     block = re.search(re.escape(scope) + r" \{(.*?)\}", css, re.S).group(1)
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
 

@@ -174,6 +174,17 @@ def test_print_keeps_bars_and_leaves_out_what_is_pressed(page):
     assert page.evaluate(adjust) == "exact"
     for gone in ("#upload", "#examples", "#film .controls.image"):
         assert page.locator(gone).is_hidden()
+    stage, panel = (page.locator(name).bounding_box() for name in ("#film .stage", "#panel"))
+    assert stage["y"] + stage["height"] + 10 < panel["y"], "they do not touch"
+
+
+def test_print_is_dark_ink_on_white_whatever_the_screen(app, visit):
+    page = visit(app, scheme="dark")
+    read(page, png(film(1)))
+    colour = "getComputedStyle(document.querySelector('#panel .card')).backgroundColor"
+    assert page.evaluate(colour) == "rgb(22, 30, 34)"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(colour) == "rgb(255, 255, 255)"
 
 
 # === Teaching ===
@@ -187,6 +198,9 @@ def test_read_first_then_the_model_is_revealed(app, visit):
     )
     page.locator(".readings").wait_for()
     assert "%" not in page.inner_text("#panel") and shown_maps(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.locator("#panel .card").bounding_box()["height"] < 300, "the radiograph is near"
+    page.set_viewport_size({"width": 1440, "height": 900})
     assert page.locator("#film .overlay").is_hidden()
     page.get_by_role("button", name="Pneumonia").last.click()
     assert "Your reading: Pneumonia" in page.inner_text(".again")
@@ -218,7 +232,7 @@ def test_a_folder_is_read_in_full_and_compared_by_class(app, visit):
         ["2", "0"],
         ["6", "2"],
     ]
-    assert "2 files were left out" in page.inner_text(".lesson")
+    assert "not readable: 2." in page.inner_text(".lesson")
 
 
 def test_two_images_stand_side_by_side_and_zoom_together(page):

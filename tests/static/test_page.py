@@ -154,7 +154,7 @@ def test_many_images_have_a_progress_line_and_a_page_that_moves(accepting, visit
     picture = png(film(1, size=64))
     upload_many(page, {f"{i:03}.png": picture if i < 40 else b"x" for i in range(201)})
     assert page.locator("#table tbody tr").count() == 200
-    assert "1 images were left out" in page.inner_text(".left-out summary")
+    assert "Images left out (1): not read" in page.inner_text(".left-out summary")
     lines = page.evaluate("[...window.lines]")
     assert len([line for line in lines if re.search(r"Reading image \d+ of 200", line)]) >= 3
     assert page.evaluate("window.longest") < page.evaluate("performance.now() - first") / 3
@@ -228,6 +228,28 @@ def test_a_file_that_holds_the_worker_up_is_given_up_and_the_next_is_answered(an
     page.wait_for_selector(".refusal")
     assert "l’image demande plus de 2 s" in page.inner_text("#panel")
     read(page, png(film(1)), "next.png")
+
+
+def test_the_network_has_run_once_before_the_first_file(another, visit):
+    change(
+        another, "engine/network.js", "async run(levels) {", "async run(levels) { fetch('/ran');"
+    )
+    page = visit(another, calm=False)
+    with page.expect_request("**/ran"):
+        page.reload()
+    page.locator("#panel .empty").wait_for()
+
+
+def test_a_slow_network_is_waited_for_and_said(another, visit):
+    change(another, "asking.js", "SECONDS = 10", "SECONDS = 1")
+    change(another, "page.js", "STILL = 5000", "STILL = 500")
+    slow = "  async look(picture) {\n    await new Promise((done) => setTimeout(done, 3000));"
+    change(another, "engine/classifier.js", "  async look(picture) {", slow)
+    page = visit(another)
+    upload(page, png(film(1)), "honest.png")
+    page.locator("#panel .reading", has_text="Still reading honest.png").wait_for()
+    page.locator("#panel .bars").wait_for()
+    assert page.inner_text("#panel .of") == "honest.png"
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "aihealth.json", "ood.npz"])

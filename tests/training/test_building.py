@@ -9,7 +9,7 @@ from aihealth.data import prepared as data
 from aihealth.evaluation import held_out
 from aihealth.modeling import architectures
 from aihealth.training import building, calibrating, distance
-from tests.helpers.releases import CLASSES, lively_model
+from tests.helpers.releases import CLASSES, SIZE, brightness_model, lively_model
 
 
 def test_not_sure_is_chosen_on_changed_images_and_says_so():
@@ -29,11 +29,10 @@ def test_a_split_of_one_group_is_summed_up_without_an_interval():
 
 
 def test_images_are_changed_anew_for_each_round():
-    pixels = np.random.default_rng(0).integers(0, 255, (5, 64, 64)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (5, SIZE, SIZE)).astype(np.uint8)
     sources, groups = np.full(5, "harbour"), np.arange(5).astype(str)
     images = data.Images(pixels, np.zeros(5, int), list(CLASSES), sources, groups)
-    model = lively_model(np.repeat(pixels[..., None], 3, -1).astype(np.float32))
-    rounds = []
+    model, rounds = brightness_model(), []
 
     def perturb(batch, dice):
         rounds.append(len(batch))
@@ -47,17 +46,17 @@ def test_images_are_changed_anew_for_each_round():
 
 
 def test_images_are_changed_beside_those_of_other_classes_and_answers_keep_their_place():
-    count = 90  # sorted by class, as a folder of images is
-    pixels = np.random.default_rng(0).integers(0, 255, (count, 64, 64)).astype(np.uint8)
-    pixels[:, 0, 0] = np.arange(count)
+    count = 90  # sorted by class, as a folder of images is; no two alike
+    levels = np.arange(80, 80 + count, dtype=np.uint8)
+    pixels = levels[:, None, None] * np.ones((1, SIZE, SIZE), np.uint8)
     labels = np.repeat([0, 1, 2], count // 3)
     names = np.arange(count).astype(str)
     images = data.Images(pixels, labels, list(CLASSES), np.full(count, "harbour"), names)
     three = np.repeat(pixels[..., None], 3, -1).astype(np.float32)
-    model, batches = lively_model(three), []
+    model, batches = brightness_model(), []
 
     def unchanged(batch, dice):
-        batches.append(batch.numpy()[:, 0, 0])
+        batches.append(batch.numpy()[:, 0, 0] - levels[0])
         return tf.cast(batch[..., None], tf.float32)
 
     found = calibrating.changed_predictions(model, images, unchanged)

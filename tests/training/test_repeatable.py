@@ -10,20 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from aihealth.modeling import networks
 from aihealth.training import checkpoint
-from tests.helpers.drawn import prepared_drawings
 from tests.helpers.programs import ROOT
+from tests.helpers.releases import brightness_model
 from tests.helpers.shards import write_shards
 
 # All that draws at random: both halves of the augmentation, swaps, dropout, the average.
 OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "5", "--epochs", "2", "--seed", "5",
            "--save-every", "1", "--average", "0.9")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepared_drawings(tmp_path_factory.mktemp("data"), 24)
 
 
 def start(data, out, *more):
@@ -47,7 +41,7 @@ def saved(out):
 
 def test_dropout_goes_on_with_the_numbers_it_would_have_drawn(tmp_path):
     keras.utils.set_random_seed(5)
-    model = networks.build("compact", 32, 3)
+    model = brightness_model()  # with dropout before its head
     model.compile("adam", "categorical_crossentropy")
     x = np.random.default_rng(0).uniform(0, 255, (24, 32, 32, 3))
     data = {"x": x, "y": np.eye(3)[np.arange(24) % 3], "batch_size": 8, "shuffle": False}
@@ -71,20 +65,20 @@ KILLS = 3
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_run_that_is_killed_at_several_moments_ends_with_the_weights_of_one_that_was_not(
-    prepared, tmp_path, streamed
+    drawings, tmp_path, streamed
 ):
     more = []
     if streamed:
-        more, prepared = ["--stream", "--buffer", "7"], tmp_path / "parquet"
-        prepared.mkdir()
+        more, drawings = ["--stream", "--buffer", "7"], tmp_path / "parquet"
+        drawings.mkdir()
         for split, images in (("train", 60), ("validation", 24), ("test", 24)):
-            write_shards(prepared, images, 2, split)
+            write_shards(drawings, images, 2, split)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start(prepared, whole, *more).wait() == 0
+    assert start(drawings, whole, *more).wait() == 0
     kills = 0
     while True:
         seen = saved(broken)
-        process = start(prepared, broken, *more, *(["--resume"] if seen else []))
+        process = start(drawings, broken, *more, *(["--resume"] if seen else []))
         while process.poll() is None and kills < KILLS and saved(broken) in (None, seen):
             time.sleep(0.01)
         time.sleep(0.07 * kills)  # not always right after a checkpoint
@@ -99,10 +93,10 @@ def test_a_run_that_is_killed_at_several_moments_ends_with_the_weights_of_one_th
 
 
 @pytest.mark.slow
-def test_another_seed_gives_other_weights(prepared, tmp_path):
+def test_another_seed_gives_other_weights(drawings, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    short = ("--epochs", "1", "--steps", "2")
-    processes = [start(prepared, first, *short), start(prepared, second, *short, "--seed", "6")]
+    short = ("--epochs", "1", "--steps", "2", "--arch", "baseline")
+    processes = [start(drawings, first, *short), start(drawings, second, *short, "--seed", "6")]
     assert [process.wait() for process in processes] == [0, 0]
     pairs = zip(weights(first), weights(second), strict=True)
     assert any(not np.array_equal(one, other) for one, other in pairs)

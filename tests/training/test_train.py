@@ -12,36 +12,43 @@ import pytest
 import tensorflow as tf
 
 import train as program
-from aihealth import from_pretrained_keras, release
-from aihealth.classifier import Classifier
+from aihealth import release
 from aihealth.data import opening
 from aihealth.data import prepared as data
 from aihealth.data import provenance as lineage
 from aihealth.errors import UserError, run_cli
-from aihealth.modeling import export, framing, networks
 from aihealth.release import ReleaseConfig
 from aihealth.training import augmentation, batches, building, checkpoint, loading, loop
 from tests.helpers.programs import ROOT, kill_at_checkpoint, run, works
+from tests.helpers.releases import brightness_model
 
 SMALL = ("--size", "48", "--augment", "light", "--batch-size", "16")
 
 
 @pytest.fixture(scope="module")
-def prepared(drawings):
-    return drawings
-
-
-@pytest.fixture(scope="module")
-def trained(prepared, tmp_path_factory):
+def trained(drawings, tmp_path_factory):
     """A run that was killed after its first epoch and went on."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    words = ["train.py", "--data", prepared, "--out", out, *SMALL, "--epochs", "3"]
+    words = ["train.py", "--data", drawings, "--out", out, *SMALL, "--epochs", "3"]
     with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT) as process:
         kill_at_checkpoint(out, [process])
     assert not (out / "release").exists()
     return out, works(*words, "--resume")
 
 
+@pytest.fixture
+def train_here(monkeypatch):
+    """`train.py` in this process, which is not to become deterministic."""
+
+    def run(*words):
+        monkeypatch.setattr(loop, "use_the_machine", lambda seed: None)
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, words)])
+        run_cli(program.main)
+
+    return run
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_checkpoint(trained):
     out, printed = trained
     first = int(printed.partition("resuming after epoch ")[2].split()[0])
@@ -51,22 +58,22 @@ def test_a_killed_run_goes_on_from_its_checkpoint(trained):
 
 
 def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
-    prepared, tmp_path, monkeypatch
+    drawings, tmp_path, monkeypatch
 ):
-    words = ["train.py", "--data", str(prepared), "--out", str(tmp_path), "--size", "32"]
+    words = ["train.py", "--data", str(drawings), "--out", str(tmp_path), "--size", "32"]
     monkeypatch.setattr(sys, "argv", [*words, "--leave-out", "harbour"])
     settings = program.parse_arguments()
     loaded = loading.load_data(settings, [])
     assert loaded.splits["train"].pixels.shape[1] == 40  # for augmentation to crop
     run = loop.Run(settings, None, [], loaded, None, None, None)
     splits = building.serving_splits(run, 32)
-    served = data.load([str(prepared)], 32)
+    served = data.load([str(drawings)], 32)
     for name in ("train", "validation", "test"):
         kept = served[name].sources != "harbour"
         assert np.array_equal(splits[name].pixels, served[name].pixels[kept])
     left = np.concatenate([part.pixels[part.sources == "harbour"] for part in served.values()])
     assert np.array_equal(splits["left_out"].pixels, left)
-    loaded.splits, loaded.fingerprints = data.load([str(prepared)], 32, 40), ["of other images"]
+    loaded.splits, loaded.fingerprints = data.load([str(drawings)], 32, 40), ["of other images"]
     with pytest.raises(UserError, match="--data changed while"):
         building.serving_splits(run, 32)
 
@@ -84,12 +91,12 @@ def test_the_release_has_everything_that_loaders_and_readers_want(trained):
     assert not list(out.glob("*.part"))
 
 
-def test_the_release_says_where_it_came_from(trained, prepared):
+def test_the_release_says_where_it_came_from(trained, drawings):
     out, _ = trained
     found = json.loads((out / "release" / release.PROVENANCE).read_text())
     assert found["command"].startswith("python train.py --data")
     assert found["seed"] == 1337
-    assert found["data"][0]["fingerprint"] == opening.fingerprint(str(prepared))
+    assert found["data"][0]["fingerprint"] == opening.fingerprint(str(drawings))
     assert {"tensorflow", "keras", "python"} <= found["versions"].keys()
     assert sum(found["images"].values()) > 80
     assert found["test_images_in_training_groups"] == 0
@@ -104,12 +111,12 @@ def test_a_model_of_drawings_says_so(trained):
     assert "Trained on drawn images" in (out / "release" / release.CARD).read_text()
 
 
-def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared):
+def test_figures_are_those_of_the_exported_file_with_intervals(trained, drawings):
     out, _ = trained
     from aihealth import Classifier
 
     block = json.loads((out / "release" / release.METRICS).read_text())["test"]
-    test = data.load([str(prepared)], 48)["test"]
+    test = data.load([str(drawings)], 48)["test"]
     answers = Classifier(out / "release").predict_batch(test.pixels)
     right = [
         max(a.probabilities, key=a.probabilities.get) == test.classes[label]
@@ -122,20 +129,20 @@ def test_figures_are_those_of_the_exported_file_with_intervals(trained, prepared
     assert set(block["per_source"]) == {"harbour", "hillside", "north"}
 
 
-def test_a_finished_run_is_not_overwritten(trained, prepared):
+def test_a_finished_run_is_not_overwritten(trained, drawings):
     out, _ = trained
-    again = run("train.py", "--data", prepared, "--out", out)
+    again = run("train.py", "--data", drawings, "--out", out)
     assert again.returncode == 2
     assert again.stderr.strip() == (
         f"error: --out {out} holds a release already; choose another folder"
     )
 
 
-def test_weights_are_released_without_more_training(trained, prepared, tmp_path):
+def test_weights_are_released_without_more_training(trained, drawings, tmp_path, train_here):
     first = trained[0]
     weights = ["--weights", first / "checkpoint" / "best.npz"] * 2
     out = tmp_path / "mean"
-    works("train.py", "--data", prepared, "--out", out, *SMALL, "--epochs", "0", *weights)
+    train_here("--data", drawings, "--out", out, *SMALL, "--epochs", "0", *weights)
     found, expected = (
         json.loads((folder / "release" / release.METRICS).read_text())["test"]["confusion"]
         for folder in (out, first)
@@ -151,11 +158,11 @@ def test_weights_are_released_without_more_training(trained, prepared, tmp_path)
     )
 
 
-def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path, fails):
+def test_resuming_with_other_options_is_refused(trained, drawings, tmp_path, fails):
     out, _ = trained
     (tmp_path / "run").mkdir()
     os.symlink(out / "checkpoint", tmp_path / "run" / "checkpoint")
-    words = ("--data", prepared, "--out", tmp_path / "run", *SMALL, "--resume", "--epochs", "3")
+    words = ("--data", drawings, "--out", tmp_path / "run", *SMALL, "--resume", "--epochs", "3")
     fails("made with seed 1337, not 7; use the same options", *words, "--seed", "7")
     fails("the checkpoint in", *words, "--leave-out", "harbour")
     # As many images, but not the same ones.
@@ -166,21 +173,19 @@ def test_resuming_with_other_options_is_refused(trained, prepared, tmp_path, fai
         with pytest.raises(UserError, match=f"made with {name} .*, not .*; use the same options"):
             checkpoint.restore(out, average, settings | {name: other})
     assert settings["leave_out"] is None
-    assert settings["data"] == [opening.fingerprint(str(prepared))]
+    assert settings["data"] == [opening.fingerprint(str(drawings))]
 
 
 # === Bad input: one sentence, status 2, no traceback ===
 
 
 @pytest.fixture
-def fails(monkeypatch, capsys):
-    """Run in this process, which is not to become deterministic; it ends in a sentence."""
+def fails(train_here, capsys):
+    """What ends in a sentence."""
 
     def run(sentence, *words):
-        monkeypatch.setattr(loop, "use_the_machine", lambda seed: None)
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            run_cli(program.main)
+            train_here(*words)
         said = capsys.readouterr().err
         assert end.value.code == 2
         last = said.strip().splitlines()[-1]
@@ -205,12 +210,12 @@ def fails(monkeypatch, capsys):
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_one_sentence(
-    hub, prepared, tmp_path, monkeypatch, fails, sentence, words
+    hub, drawings, tmp_path, monkeypatch, fails, sentence, words
 ):
     (tmp_path / "plain" / "Covid").mkdir(parents=True)
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
-    fails(sentence, *words.format(data=prepared).split())
+    fails(sentence, *words.format(data=drawings).split())
 
 
 # === Feeding ===
@@ -255,6 +260,16 @@ def test_a_resumed_run_draws_what_it_would_have_drawn():
 
     assert drawn(range(0, 6))[3:] == drawn(range(3, 6))
     assert drawn(range(0, 6)) != drawn(range(6, 12))
+
+
+def test_a_step_is_traced_once():
+    model, traces = brightness_model(size=8), []
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    loop.make_variables(model)
+    step = model.train_step
+    model.train_step = lambda data: traces.append(1) or step(data)
+    model.fit(np.zeros((4, 8, 8, 3)), np.eye(3)[[0, 1, 2, 0]], batch_size=2, epochs=2, verbose=0)
+    assert len(traces) == 1
 
 
 def test_a_kill_between_two_renames_loses_nothing(trained, tmp_path):
@@ -303,8 +318,8 @@ def test_weights_that_have_seen_a_source_do_not_start_a_run_that_leaves_it_out(t
                 lineage.check_left_out(weights, source)
 
 
-def test_drawings_are_still_drawings_in_several_datasets(prepared):
-    once, twice = (data.load([str(prepared)] * times, 32)["train"] for times in (1, 2))
+def test_drawings_are_still_drawings_in_several_datasets(drawings):
+    once, twice = (data.load([str(drawings)] * times, 32)["train"] for times in (1, 2))
     assert once.drawn == len(once) and twice.drawn == len(twice) == 2 * len(once)
 
 
@@ -317,26 +332,14 @@ def test_a_size_that_was_asked_for_is_kept_for_every_network(monkeypatch, words)
     assert program.parse_arguments().size == 224
 
 
-def test_a_framed_network_trains_with_extra_films_and_doubt_and_frames_in_the_release(
-    prepared, tmp_path
-):
-    whole = networks.build("compact", 48, 3)
-    first = tmp_path / "first"
-    first.mkdir()
-    export.save_keras(framing.framed(whole, framing.build_localiser(), framing.IMAGE_SIDE), first)
+def test_a_network_trains_with_extra_images_and_doubt(drawings, tmp_path):
     works(
-        "train.py", "--data", prepared, "--out", tmp_path / "run", *SMALL, "--epochs", "1",
-        "--steps", "2", "--localiser", first, "--train-only", prepared / "train",
-        "--neither", prepared / "test",
+        "train.py", "--data", drawings, "--out", tmp_path / "run", *SMALL, "--epochs", "1",
+        "--steps", "2", "--train-only", f"lungs={drawings / 'train'}",
+        "--neither", f"tb={drawings / 'test'}",
     )  # fmt: skip
-    folder = tmp_path / "run" / "release"
-    assert framing.is_framed(from_pretrained_keras(folder))
-    assert ReleaseConfig.load(folder).input_size == framing.IMAGE_SIDE
-    known = json.loads((folder / release.PROVENANCE).read_text())
-    assert known["framed"]
-    film = next((prepared / "test").rglob("*.png"))
-    side = framing.MAP_SIDE
-    assert Classifier(folder).predict(film).heatmaps.shape == (3, side, side)
+    known = json.loads((tmp_path / "run" / "release" / release.PROVENANCE).read_text())
+    assert {"lungs", "tb"} < set(known["sources"])
 
 
 def test_doubt_is_asked_for_where_no_class_is_right():

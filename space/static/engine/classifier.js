@@ -9,6 +9,8 @@ import { blur, mirrorCorrelation, prepare, VERSIONS } from "./resize.js";
 const MODEL_BROKEN = "the model of this page is damaged or incomplete; load the page again";
 const SMOOTHED = "This image is like the training images only when it is smoothed, as noisy or " +
   "strongly compressed ones are: the answer is less certain.";
+const UNLIKE = "This image differs from nearly all training images, as a photograph of a screen " +
+  "does: the answer is less certain.";
 const LATERAL = "The two halves of this image differ more than in frontal radiographs: if it is " +
   "a lateral radiograph, the answer means nothing.";
 const SHIFTED = "Taken together, these {n} images differ from those of the hospitals that the model " +
@@ -55,8 +57,8 @@ class Classifier {
   /** The answer for a decoded picture; `warnings` is what was said of its file. */
   async answer(picture, warnings = []) {
     if (extremes(picture.data)[1] === 1) throw new Refusal(MASK);
-    const { classes, ood_threshold: limit, abstain_below: least, lateral_threshold: lateral } =
-      this.config;
+    const { classes, ood_threshold: limit, abstain_below: least, lateral_threshold: lateral,
+      versions_above: above } = this.config;
     let { box, inside, outputs } = await this.look(picture);
     const wrong = await this.whatIsWrong(inside, outputs.features);
     if (wrong) {
@@ -74,6 +76,7 @@ class Classifier {
       warn(`This image looks as if it ${wrong}; it was set right before it was judged.`);
     if (isChest && smoothed) warn(SMOOTHED);
     if (isChest && (lateral ?? null) !== null && mirrorCorrelation(inside) < lateral) warn(LATERAL);
+    if (isChest && !warnings.length && (above ?? null) !== null && score > above) warn(UNLIKE);
     return {
       label: isChest && !abstained ? classes[probabilities.indexOf(most)] : null,
       probabilities: Object.fromEntries(classes.map((name, i) => [name, probabilities[i]])),
@@ -104,6 +107,11 @@ class Classifier {
     const box = content(picture);
     const inside = cut(picture, box);
     return { box, inside, outputs: await this.outputs(inside) };
+  }
+
+  /** Run the network once: a browser compiles it in the first run, which is slow. */
+  async warm() {
+    await this.network.run(new Uint8Array(this.config.input_size ** 2));
   }
 
   outputs(picture) {

@@ -11,6 +11,8 @@ import { isTiff, readTiff } from "./tiff.js";
 import { isWebp, readWebp } from "./webp.js";
 
 const SEVERAL_FRAMES = "The file has several frames; only the first was used.";
+const IN_COLOUR = "This image is in colour, as a photograph of a screen is and a radiograph is not: " +
+  "the answer is less certain.";
 const READERS = [[isPng, readPng], [isJpeg, readJpeg], [isTiff, readTiff], [isWebp, readWebp]];
 
 /**
@@ -24,6 +26,6 @@ export const decode = async (bytes) => {
   if (isDicom(bytes)) return readDicom(bytes);
   const read = await READERS.find(([is]) => is(bytes))?.[1](bytes);
   if (!read) throw new Refusal(sentenceOf(bytes));
-  return { picture: greyOf(read), warnings: read.several ? [{ key: SEVERAL_FRAMES, args: {} }] : [],
-    valueAt: null };
+  const said = [[read.several, SEVERAL_FRAMES], [read.inColour, IN_COLOUR]].filter(([so]) => so);
+  return { picture: greyOf(read), warnings: said.map(([, key]) => ({ key, args: {} })), valueAt: null };
 };

@@ -17,6 +17,17 @@ export const luma = (samples, channels) => {
   return grey;
 };
 
+/** Whether a picture is more than grey: at half of 64 x 64 places its channels differ by over 4. */
+export const isInColour = (samples, channels, width, height) => {
+  const place = (i, size) => Math.floor(((i + 0.5) * size) / 64);
+  const spreads = Array.from({ length: 64 * 64 }, (_, i) => {
+    const at = channels * (place(i >> 6, height) * width + place(i & 63, width));
+    const rgb = samples.subarray(at, at + 3);
+    return Math.max(...rgb) - Math.min(...rgb);
+  });
+  return spreads.sort((a, b) => a - b)[2047] + spreads[2048] > 8; // twice the median
+};
+
 /** The lowest and highest value. */
 export const extremes = (values) => {
   let [low, high, sum] = [Infinity, -Infinity, 0];

@@ -1,7 +1,7 @@
 // JPEG, decoded by libjpeg-turbo as Pillow does it; checks as in aihealth/structure.py.
 import { orientationOf, startsWith, viewOf } from "./bytes.js";
 import { checkMemory, checkSize } from "./limits.js";
-import { luma } from "./grey.js";
+import { isInColour, luma } from "./grey.js";
 import { DAMAGED, Refusal, UNKNOWN } from "./refusal.js";
 import { decodeWith } from "./vendor.js";
 
@@ -35,7 +35,9 @@ export const decodeJpeg = async (bytes) => {
 const decoded = async (bytes, ended) => {
   const { width, height, components, bytes: samples, whole } = await decodeJpeg(bytes);
   if (!whole && !ended) throw new Refusal(DAMAGED);
-  return { width, height, data: components === 1 ? samples : luma(samples, components) };
+  if (components === 1) return { width, height, data: samples };
+  return { width, height, data: luma(samples, components),
+    inColour: isInColour(samples, components, width, height) };
 };
 
 /** Whether coded data is missing, for which the decoder puts grey in without a word. */

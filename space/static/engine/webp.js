@@ -1,7 +1,7 @@
 // WebP, by Google's own decoder.
 import { latin1, orientationOf, startsWith, viewOf } from "./bytes.js";
 import { checkMemory, checkSize } from "./limits.js";
-import { luma } from "./grey.js";
+import { isInColour, luma } from "./grey.js";
 import { DAMAGED, Refusal, UNKNOWN } from "./refusal.js";
 import { emscripten } from "./vendor.js";
 
@@ -23,6 +23,7 @@ export const readWebp = async (bytes) => {
   const read = codec.decode(bytes);
   if (!read) throw new Refusal(DAMAGED);
   return { width: read.width, height: read.height, data: luma(read.data, 4), form: "grey",
+    inColour: isInColour(read.data, 4, read.width, read.height),
     orientation: orientationOf(exif, found["XMP "]) };
 };
 

@@ -1,9 +1,10 @@
 // Decoding and answering, apart from the page so that it never freezes. A classic worker: LiteRT
 // and the decoders are scripts, not modules.
 //
-// In:  { id, do: "open", base } · { id, do: "predict", name, bytes } ·
+// In:  { id, do: "open", base } · { id, do: "warm" } · { id, do: "predict", name, bytes } ·
 //      { id, do: "predictPixels", width, height, luminance } · { id, do: "shift", features }
-// Out: { id, ok: true, answer } or { id, ok: false, sentence: { key, args } }
+// Out: { id, decoded: true } once a file is; then { id, ok: true, answer } or
+//      { id, ok: false, sentence: { key, args } }
 const UNKNOWN = "the image is of a kind that this page cannot read; save it as PNG or JPEG";
 
 let classifier, decode, storedOf;
@@ -15,8 +16,10 @@ const work = {
     classifier = await engine.openClassifier(base);
     return classifier.config;
   },
-  async predict({ bytes }) {
+  warm: () => classifier.warm(),
+  async predict({ id, bytes }) {
     const { picture, warnings, valueAt } = await decode(new Uint8Array(bytes));
+    self.postMessage({ id, decoded: true });
     const answer = await classifier.answer(picture, warnings);
     const turned = answer.width !== picture.width || answer.height !== picture.height;
     return { ...answer, stored: valueAt && !turned ? storedOf(valueAt, answer) : null };
