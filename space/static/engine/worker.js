@@ -34,7 +34,7 @@ self.onmessage = ({ data }) => {
   last = last.then(async () => {
     try {
       const answer = await work[data.do](data);
-      const given = answer.luminance ? [answer.luminance.buffer] : []; // not copied
+      const given = answer?.luminance ? [answer.luminance.buffer] : []; // not copied
       self.postMessage({ id: data.id, ok: true, answer }, given);
     } catch (error) {
       const { key = UNKNOWN, args = {} } = error;
