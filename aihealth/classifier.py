@@ -374,8 +374,8 @@ SMOOTHED = (
 )
 
 UNLIKE = (
-    "This image differs from nearly all training images, as a photograph of a screen does: the "
-    "answer is less certain."
+    "This image differs from nearly all training images, as drawings and photographs of a screen "
+    "do: the answer is less certain."
 )
 
 LATERAL = (

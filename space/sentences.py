@@ -180,10 +180,10 @@ SENTENCES = {
         "Cette image est en couleur, comme la photographie d’un écran et non comme une "
         "radiographie : la réponse est moins certaine."
     ),
-    "This image differs from nearly all training images, as a photograph of a screen "
-    "does: the answer is less certain.": (
-        "Cette image diffère de presque toutes les images d’entraînement, comme la "
-        "photographie d’un écran : la réponse est moins certaine."
+    "This image differs from nearly all training images, as drawings and photographs "
+    "of a screen do: the answer is less certain.": (
+        "Cette image diffère de presque toutes les images d’entraînement, comme les dessins "
+        "et les photographies d’un écran : la réponse est moins certaine."
     ),
     "The two halves of this image differ more than in frontal radiographs: if it is a "
     "lateral radiograph, the answer means nothing.": (

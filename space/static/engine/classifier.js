@@ -9,8 +9,8 @@ import { blur, mirrorCorrelation, prepare, VERSIONS } from "./resize.js";
 const MODEL_BROKEN = "the model of this page is damaged or incomplete; load the page again";
 const SMOOTHED = "This image is like the training images only when it is smoothed, as noisy or " +
   "strongly compressed ones are: the answer is less certain.";
-const UNLIKE = "This image differs from nearly all training images, as a photograph of a screen " +
-  "does: the answer is less certain.";
+const UNLIKE = "This image differs from nearly all training images, as drawings and photographs " +
+  "of a screen do: the answer is less certain.";
 const LATERAL = "The two halves of this image differ more than in frontal radiographs: if it is " +
   "a lateral radiograph, the answer means nothing.";
 const SHIFTED = "Taken together, these {n} images differ from those of the hospitals that the model " +
