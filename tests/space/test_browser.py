@@ -70,11 +70,12 @@ def test_the_next_image_starts_from_the_first_state(app, visit, look):
     read(page, png(film(1, size=96)), "one.png")
     first = page.evaluate("document.querySelector('#film .base').toDataURL()")
     assert_the_answers_map_is_shown()
+    labelled("strength").fill("0.9")
     page.locator("#film .choices label").first.click()
+    assert not labelled("strength").is_visible()  # Without a heatmap it does nothing.
     labelled("zoom").fill("3")
     labelled("invert").check(force=True)
     labelled("brightness").fill("0.5")
-    labelled("strength").fill("0.9")
     assert shown_maps(page) == [] and scale(page) == pytest.approx(3, rel=0.01)  # whole pixels
     read(page, png(film(1, size=96)), "two.png")
     assert_the_answers_map_is_shown()
