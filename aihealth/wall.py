@@ -97,6 +97,7 @@ class _Worker:
     """One process, asked by one thread at a time."""
 
     def __init__(self) -> None:
+        self.files = 0  # that it was given
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         self._shared = _Shared()
         environment |= _WORKERS_ENVIRONMENT
@@ -119,6 +120,7 @@ class _Worker:
 
     def decode(self, data: bytes) -> tuple[np.ndarray, str | None]:
         """As the function `decode`; after an exception that is no `ImageError`, `end` it."""
+        self.files += 1
         return self._watched(lambda: self._ask(data), _PATIENCE)
 
     def lives(self) -> bool:
@@ -183,7 +185,14 @@ class _Pool:
     def decode(self, data: bytes) -> tuple[np.ndarray, str | None]:
         worker = self.take()
         try:
-            result = worker.decode(data)
+            try:
+                result = worker.decode(data)
+            except ImageError as error:
+                if str(error) != TOO_MUCH_MEMORY or worker.files == 1:
+                    raise
+                worker.end()  # Earlier files may have left too little room in it.
+                worker = _Worker()
+                result = worker.decode(data)
         except ImageError:
             self.give_back(worker)
             raise

@@ -129,6 +129,16 @@ def test_what_needs_much_memory_is_stopped(worker_that):
         wall.decode(b"any")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds the limit on memory")
+def test_what_earlier_files_left_in_a_worker_refuses_no_good_file(worker_that):
+    worker_that(
+        "wall.kept = getattr(wall, 'kept', []) + [bytearray(200 * 2**20)]",
+        "import numpy; return numpy.zeros((16, 16), numpy.uint8), None",
+    )
+    for _ in range(3):
+        assert wall.decode(b"any")[0].shape == (16, 16)
+
+
 @pytest.mark.parametrize(
     "lines",
     [

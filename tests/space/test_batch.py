@@ -108,7 +108,7 @@ def test_images_beyond_the_limit_are_named_and_not_read(tmp_path, monkeypatch):
     assert [row.name for row in rows if row.left_out] == ["3.png", "in/5.png", "in/6.png"]
     assert {row.error for row in rows if row.left_out} == {batch.TOO_MANY}
     html = render.table(rows, CONFIG.classes, "en")
-    assert "3 images were left out" in html and "<li>in/6.png</li>" in html
+    assert "Images left out (3):" in html and "<li>in/6.png</li>" in html
     assert html.count("<tr class=") == 3
 
 
