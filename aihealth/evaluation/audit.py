@@ -7,18 +7,18 @@ images", Information Fusion 2021, who blank out the lungs as is done here).
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aihealth import images, release
-from aihealth.classifier import Classifier
+from aihealth.classifier import Classifier, Prediction
 from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
 from aihealth.data.tables import table
-from aihealth.evaluation import corruptions
+from aihealth.evaluation.corruptions import CHANGES, FRAMES, UNUSUAL
 from aihealth.evaluation.evaluate import answer_all
 from aihealth.evaluation.intervals import mean_interval
 from aihealth.evaluation.lungs import blank, centre_mask, lung_mask, share_inside, swap_background
@@ -58,7 +58,7 @@ class _Answer:
         frames: (f,) bool, whether another class is the most probable after each of
             `corruptions.FRAMES`.
         unusual: (u, 3) bool, whether it is set right, warned of, or answered without a warning
-            after each of `corruptions.UNUSUAL`.
+            after each of `corruptions.UNUSUAL`, and as it is.
     """
 
     whole: np.ndarray
@@ -106,7 +106,7 @@ def audit(
         None with fewer than two sources; `map_inside_lungs`; `processed`, the release's answers
         after each of `corruptions.CHANGES`, with `rejected`, the share found out of distribution;
         `frames`, the share whose most probable class another frame changes, per source too;
-        `unusual`, after each of `corruptions.UNUSUAL`, the shares that are set right
+        `unusual`, after each of `corruptions.UNUSUAL` and as they are, the shares set right
         (`set_right`), answered with any warning or rejected (`noticed`), and answered with a class
         and no warning (`silent`). Each but the last holds `value` (balanced accuracy, or the
         share) and `interval` (95%, bootstrap by group).
@@ -121,26 +121,25 @@ def audit(
     size = classifier.config.input_size
     lungs, centre = lung_mask(size), centre_mask(size)
 
-    framings = corruptions.FRAMES.values()
+    def best(answer: Prediction) -> str:
+        return max(answer.probabilities, key=answer.probabilities.get)
 
-    def best(pixels: np.ndarray) -> str:
-        probabilities = classifier.predict(pixels).probabilities
-        return max(probabilities, key=probabilities.get)
-
-    def noticed(image: np.ndarray | bytes) -> tuple[bool, bool, bool]:
-        answer = classifier.predict(image)
+    def noticed(answer: Prediction) -> tuple[bool, bool, bool]:
         said = answer.warning or not answer.is_chest_radiograph
         set_right = SET_RIGHT in (answer.warning or "")
         return set_right, bool(said), answer.label is not None and not said
 
+    def answers_to(changes: dict[str, Callable], pixels: np.ndarray) -> list[Prediction]:
+        return [classifier.predict(change(pixels)) for change in changes.values()]
+
     def look(image: bytes) -> _Answer:
         large = images.prepare(image, 2 * size)  # A border that is cut off costs no detail.
-        as_it_is = best(large)
+        as_it_is = classifier.predict(large)
         pixels = images.prepare(image, size)
         whole = classifier.outputs(pixels)
         called = int(whole["probabilities"].argmax())
         inside, area = share_inside(whole.get("heatmaps"), called)
-        changed = [classifier.predict(change(pixels)) for change in corruptions.CHANGES.values()]
+        changed = answers_to(CHANGES, pixels)
         return _Answer(
             whole["probabilities"],
             classifier.outputs(blank(pixels, lungs))["probabilities"],
@@ -151,8 +150,8 @@ def audit(
             area,
             np.array([list(answer.probabilities.values()) for answer in changed]),
             np.array([not answer.is_chest_radiograph for answer in changed]),
-            np.array([best(change(large)) != as_it_is for change in framings]),
-            np.array([noticed(change(large)) for change in corruptions.UNUSUAL.values()]),
+            np.array([best(framed) != best(as_it_is) for framed in answers_to(FRAMES, large)]),
+            np.array([noticed(one) for one in (*answers_to(UNUSUAL, large), as_it_is)]),
         )
 
     read, answers, unreadable = answer_all(look, samples, "auditing")
@@ -203,7 +202,7 @@ def _report(
         "processed": {
             name: balanced(labels, processed[:, index].argmax(1), groups, classes)
             | {"rejected": round(float(rejected[:, index].mean()), 6)}
-            for index, name in enumerate(corruptions.CHANGES)
+            for index, name in enumerate(CHANGES)
         },
         "frames": {
             name: {
@@ -214,7 +213,7 @@ def _report(
                     for source in np.unique(sources)
                 },
             }
-            for index, name in enumerate(corruptions.FRAMES)
+            for index, name in enumerate(FRAMES)
         },
         "unusual": {
             name: {
@@ -223,7 +222,7 @@ def _report(
                     ("set_right", "noticed", "silent"), unusual[:, index].mean(0), strict=True
                 )
             }
-            for index, name in enumerate(corruptions.UNUSUAL)
+            for index, name in enumerate((*UNUSUAL, "as it is"))
         },
     }
 

@@ -165,5 +165,4 @@ UNUSUAL: dict[str, Callable[[np.ndarray], np.ndarray | bytes]] = {
     "lying on its right side": lambda pixels: np.rot90(pixels, 3),
     "upside down": lambda pixels: np.rot90(pixels, 2),
     "photographed from a screen (simulated)": photograph,
-    "as it is": lambda pixels: pixels,
 }

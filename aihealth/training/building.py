@@ -41,11 +41,12 @@ def build_release(run: Run) -> Path:
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     (part / release.FIGURES).mkdir(parents=True)
-    model, augment = released_model(run)
-    splits = serving_splits(run, model.input_shape[1])
+    model = released_model(run)
+    splits = serving_splits(run)
     train, validation = splits["train"], splits["validation"]
 
     print("calibrating on validation images changed as in training ...", flush=True)
+    augment, _ = augmentation.by_name(settings.augment, settings.size, settings.background_swap)
     changed = changed_predictions(model, validation, augment)
     temperature = held_out.temperature(changed, run.held_out)
     threshold, rule = held_out.abstention(changed, run.held_out, temperature)
@@ -96,16 +97,14 @@ def build_release(run: Run) -> Path:
     return folder
 
 
-def released_model(run: Run) -> tuple[keras.Model, augmentation.Augmentation]:
-    """The network as it is released, before its temperature, and what its images are changed by."""
-    settings, model = run.settings, run.model
+def released_model(run: Run) -> keras.Model:
+    """The network as it is released, before its temperature."""
     if run.progress.history:
-        checkpoint.use_best(settings.out, model)
-    augment, _ = augmentation.by_name(settings.augment, settings.size, settings.background_swap)
-    return graph.in_single_precision(model), augment
+        checkpoint.use_best(run.settings.out, run.model)
+    return graph.in_single_precision(run.model)
 
 
-def serving_splits(run: Run, size: int) -> dict[str, Images]:
+def serving_splits(run: Run) -> dict[str, Images]:
     """The images as serving decodes them.
 
     Shrinking the larger ones of training once more would blur them, and the distance fitted on
@@ -115,7 +114,7 @@ def serving_splits(run: Run, size: int) -> dict[str, Images]:
         UserError: the data has changed since the training read it.
     """
     settings, splits = run.settings, run.data.splits
-    if settings.stream or splits["train"].pixels.shape[1] == size:
+    if settings.stream or splits["train"].pixels.shape[1] == settings.size:
         return splits
     if [opening.fingerprint(root) for root in settings.data] != run.data.fingerprints:
         raise UserError(
@@ -123,7 +122,7 @@ def serving_splits(run: Run, size: int) -> dict[str, Images]:
             "it was"
         )
     splits.clear()  # Both sizes at once may not fit into memory.
-    splits |= prepared.load(settings.data, size, leave_out=settings.leave_out)
+    splits |= prepared.load(settings.data, settings.size, leave_out=settings.leave_out)
     splits["test"] = starting_point.left_over(
         splits["test"], starting_point.overlap(run.starts, splits["test"])
     )

@@ -142,7 +142,7 @@ def test_a_model_that_reads_the_tone_is_found_out(model, tmp_path):
     report = audit.audit(model, str(levels))
     assert set(report["frames"]) == set(corruptions.FRAMES)
     assert all(0 <= figure["value"] <= 1 for figure in report["frames"].values())
-    assert set(report["unusual"]) == set(corruptions.UNUSUAL)
+    assert set(report["unusual"]) == {*corruptions.UNUSUAL, "as it is"}
     taken = report["unusual"]["photographed from a screen (simulated)"]
     assert taken["noticed"] > 0 and report["unusual"]["as it is"]["noticed"] == 0  # by its colours
     found = report["processed"]

@@ -66,7 +66,7 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     loaded = loading.load_data(settings, [])
     assert loaded.splits["train"].pixels.shape[1] == 40  # for augmentation to crop
     run = loop.Run(settings, None, [], loaded, None, None, None)
-    splits = building.serving_splits(run, 32)
+    splits = building.serving_splits(run)
     served = data.load([str(drawings)], 32)
     for name in ("train", "validation", "test"):
         kept = served[name].sources != "harbour"
@@ -75,7 +75,7 @@ def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
     assert np.array_equal(splits["left_out"].pixels, left)
     loaded.splits, loaded.fingerprints = data.load([str(drawings)], 32, 40), ["of other images"]
     with pytest.raises(UserError, match="--data changed while"):
-        building.serving_splits(run, 32)
+        building.serving_splits(run)
 
 
 def test_the_release_has_everything_that_loaders_and_readers_want(trained):
