@@ -46,6 +46,7 @@ RECIPES = {
         "background_swap": 0.5,
         "balance": 0.5,
         "smoothing": 0.1,
+        "consistency": 0.0,
         "average": 0.99,
         "patience": 8,
     },
@@ -59,6 +60,7 @@ RECIPES = {
         "background_swap": 0.0,
         "balance": 0.0,
         "smoothing": 0.0,
+        "consistency": 0.0,
         "average": 0.0,
         "patience": 10,
     },
@@ -161,6 +163,9 @@ def parse_arguments() -> Settings:
         help="0 draws images equally often, 1 the sources of each class; classes are balanced "
         "above 0")
     add("--smoothing", type=float, help="label smoothing, 0 to 1")
+    add("--consistency", type=float,
+        help="draw half as many images and change each in two ways; how much it costs that the two "
+        "get different answers")
     add("--average", type=float, help="momentum of the weights' average, 0: none")
     add("--patience", type=int, help="stop after this many epochs without a lower validation loss")
     # fmt: on

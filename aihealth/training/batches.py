@@ -49,6 +49,7 @@ def training_batches(
     smoothing: float,
     seed: int,
     cluster: Cluster | None = None,
+    twice: bool = False,
 ) -> tf.data.Dataset:
     """Endless shuffling without Python: step number -> drawn indices -> augmented batch.
 
@@ -63,22 +64,27 @@ def training_batches(
         seed: of the draws.
         cluster: the processes that share each batch: what is drawn does not depend on their
             number. How it is augmented does.
+        twice: draw half as many images, and augment each in two ways that stand side by side.
 
     Returns:
         Batches of `(b, size, size, 3)` grey levels 0..255 and one-hot `(b, classes)` labels.
     """
     cluster = cluster or Cluster()
-    rows = cluster.rows(batch_size)
+    drawn = batch_size // 2 if twice else batch_size
+    rows = cluster.rows(drawn)
     with tf.device("CPU"):
         pixels = tf.constant(images.pixels)
         labels = one_hot(images.labels, len(images.classes), smoothing)
         cumulative = tf.constant(np.cumsum(weights), tf.float64)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        draw = tf.random.stateless_uniform([batch_size], [seed, step], dtype=tf.float64)
+        draw = tf.random.stateless_uniform([drawn], [seed, step], dtype=tf.float64)
         index = tf.minimum(tf.searchsorted(cumulative, draw), len(images) - 1)[rows]
         dice = Dice([seed, step], cluster.index)
-        return three_channels(augment(tf.gather(pixels, index), dice)), tf.gather(labels, index)
+        found, asked = tf.gather(pixels, index), tf.gather(labels, index)
+        if twice:
+            return three_channels(two_ways(found, augment, dice)), tf.repeat(asked, 2, 0)
+        return three_channels(augment(found, dice)), asked
 
     options = tf.data.Options()
     # There is nothing to rewrite in two steps, and the rewriting copies all pixels.
@@ -89,6 +95,22 @@ def training_batches(
         .prefetch(2)
         .with_options(options)
     )
+
+
+def two_ways(pixels: tf.Tensor, augment: Augmentation, dice: Dice) -> tf.Tensor:
+    """Each image changed in two ways, one beside the other.
+
+    `mixed` changes the first half of a batch a little and the second very much, so each pair is
+    one image nearly as it is and the same one as another machine might give it.
+
+    Args:
+        pixels: uint8 `(n, s, s)`.
+
+    Returns:
+        float32 `(2 n, size, size, 1)`, 0..255.
+    """
+    changed = augment(tf.concat([pixels, pixels], 0), dice)
+    return tf.reshape(tf.stack(tf.split(changed, 2), 1), tf.shape(changed))
 
 
 def with_doubt(
@@ -151,6 +173,7 @@ def streamed_batches(
     smoothing: float,
     seed: int,
     cluster: Cluster | None = None,
+    twice: bool = False,
 ) -> tf.data.Dataset:
     """As `training_batches`, from a stream; a third element weighs each image's loss."""
     rows, side = stream.batch_size, stream.side
@@ -163,8 +186,11 @@ def streamed_batches(
 
     def batch(step: tf.Tensor, given: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         pixels, labels, weights = given
-        changed = three_channels(augment(pixels, Dice([seed, step], index)))
-        return changed, one_hot(labels, classes, smoothing), weights
+        dice, asked = Dice([seed, step], index), one_hot(labels, classes, smoothing)
+        if twice:
+            changed = three_channels(two_ways(pixels, augment, dice))
+            return changed, tf.repeat(asked, 2, 0), tf.repeat(weights, 2)
+        return three_channels(augment(pixels, dice)), asked, weights
 
     return (
         tf.data.Dataset.from_generator(stream.batches, output_signature=signature)

@@ -19,6 +19,7 @@ from aihealth.errors import UserError
 from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import architectures, export, networks
 from aihealth.training import augmentation, batches, checkpoint, distribution, starting_point
+from aihealth.training.consistency import Consistent
 from aihealth.training.loading import Data, load_data, load_held_out, train_side
 from aihealth.training.settings import Settings
 from aihealth.training.starting_point import Start
@@ -150,8 +151,10 @@ def _identity(settings: Settings, data: Data) -> dict[str, Any]:
     identity = _recipe(settings, data)
     identity |= {"leave_out": settings.leave_out, "data": data.fingerprints}
     # Named where it is used, so that runs from before it existed can go on.
-    for name in ("train_only", "neither"):
-        identity |= {name: getattr(settings, name)} if getattr(settings, name) else {}
+    for name in ("train_only", "neither", "consistency"):
+        identity |= {name: getattr(settings, name)}
+        if not identity[name]:
+            del identity[name]
     return identity
 
 
@@ -160,10 +163,13 @@ def _build(settings: Settings, cluster: Cluster, starts: list[Start], data: Data
     identity = _identity(settings, data)
     if settings.resume and settings.epochs:
         model, progress = checkpoint.restore(settings.out, average, identity)
+        model.weight = settings.consistency
         return Run(settings, cluster, starts, data, model, average, progress)
     classes = len(data.splits["train"].classes)
     weights = [start.path for start in starts]
     model = networks.build(settings.arch, settings.size, classes, weights)
+    model = Consistent(model.inputs, model.outputs, name=model.name)
+    model.weight = settings.consistency
     architectures.freeze(model, settings.freeze)
     if settings.arch not in architectures.ARCHITECTURES:
         export.to_tf_keras(model)  # An architecture that cannot be released is refused now.
@@ -248,7 +254,7 @@ def _open_stream(run: Run) -> streaming.Stream:
     return streaming.Stream(
         settings.data,
         train_side(settings),
-        settings.batch_size // cluster.processes,
+        settings.batch_size // cluster.processes // (2 if settings.consistency else 1),
         weights=streaming.loss_weights(run.data.counts, settings.balance),
         seed=settings.seed,
         cluster=cluster,
@@ -262,16 +268,17 @@ def _feed(run: Run, stream: streaming.Stream | None, steps: range) -> tf.data.Da
     settings, images, neither = run.settings, run.data.splits["train"], run.data.neither
     change, _ = augmentation.by_name(settings.augment, settings.size, settings.background_swap)
     known = {"steps": steps, "seed": settings.seed, "cluster": run.cluster}
+    asked = {"smoothing": settings.smoothing, "twice": settings.consistency > 0}
     if stream:
         return batches.streamed_batches(
-            stream, change, classes=len(images.classes), smoothing=settings.smoothing, **known
+            stream, change, classes=len(images.classes), **asked, **known
         )
     made = batches.training_batches(
         images,
         change,
         weights=batches.sampling_weights(images, settings.balance),
         batch_size=settings.batch_size,
-        smoothing=settings.smoothing,
+        **asked,
         **known,
     )
     if not len(neither):

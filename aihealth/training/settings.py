@@ -18,6 +18,7 @@ RECIPE = (
     "background_swap",
     "balance",
     "smoothing",
+    "consistency",
     "average",
     "patience",
 )
@@ -55,6 +56,7 @@ class Settings:
     background_swap: float
     balance: float
     smoothing: float
+    consistency: float
     average: float
     patience: int
     seed: int = 1337
@@ -82,6 +84,8 @@ class Settings:
                 raise UserError(f"{option(name)} {getattr(self, name)}: 1 or more is needed")
         if self.steps is not None and self.steps < 1:
             raise UserError(f"--steps {self.steps}: 1 or more is needed")
+        if not self.consistency >= 0:
+            raise UserError(f"--consistency {self.consistency}: 0 or more is needed")
         if not self.learning_rate > 0:
             raise UserError(f"--learning-rate {self.learning_rate}: more than 0 is needed")
         if self.size < SMALLEST or self.epochs < (0 if self.weights else 1):
