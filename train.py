@@ -46,7 +46,7 @@ RECIPES = {
         "background_swap": 0.5,
         "balance": 0.5,
         "smoothing": 0.1,
-        "consistency": 0.0,
+        "consistency": 4.0,
         "average": 0.99,
         "patience": 8,
     },

@@ -208,6 +208,7 @@ def _recipe(folder: Path) -> str:
     run = renamed(release.read_facts(folder / release.PROVENANCE))
     settings = run["settings"]
     words = [f"{settings['augment']} augmentation", f"{settings['size']} px"]
-    if settings.get("background_swap"):
-        words.insert(1, f"background swap {settings['background_swap']}")
+    for name in ("consistency", "background_swap"):
+        if settings.get(name):
+            words.insert(1, f"{name.replace('_', ' ')} {settings[name]}")
     return ", ".join([*words, f"epochs: {run['epochs']}"])

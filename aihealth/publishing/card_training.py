@@ -104,9 +104,12 @@ def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _epochs(run: dict[str, Any]) -> str:
     settings = run.get("settings") or {}
-    swap = settings.get("background_swap")
+    more = "".join(
+        f"{name.replace('_', ' ')} {settings[name]}, "
+        for name in ("background_swap", "consistency")
+        if settings.get(name)
+    )
     return (
-        f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, "
-        + (f"background swap {swap}, " if swap else "")
-        + f"learning rate up to {settings.get('learning_rate')})"
+        f"{run.get('epochs')} epochs ({settings.get('augment', 'no')} augmentation, {more}"
+        f"learning rate up to {settings.get('learning_rate')})"
     )
