@@ -17,7 +17,7 @@ from tests.helpers.shards import write_shards
 
 # All that draws at random: both halves of the augmentation, swaps, dropout, the average.
 OPTIONS = ("--size", "32", "--batch-size", "8", "--steps", "5", "--epochs", "2", "--seed", "5",
-           "--save-every", "1", "--average", "0.9")  # fmt: skip
+           "--save-every", "1", "--average", "0.9", "--consistency", "1")  # fmt: skip
 
 
 def start(data, out, *more):
