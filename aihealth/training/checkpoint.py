@@ -283,10 +283,11 @@ def restore(
     )
     progress = Progress(**state)
     for name, value in settings.items():
-        if progress.settings.get(name) != value:
+        was = progress.settings.get(name)
+        if was != value and (was or value):  # What an older checkpoint does not name was off.
             raise UserError(
-                f"--resume: the checkpoint in {run} was made with {name} "
-                f"{progress.settings.get(name)}, not {value}; use the same options"
+                f"--resume: the checkpoint in {run} was made with {name} {was}, not {value}; "
+                "use the same options"
             )
     model = keras.saving.load_model(folder / "model.keras")
     for state, value in zip(random_states(model), progress.random_states, strict=False):

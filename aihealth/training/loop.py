@@ -95,7 +95,7 @@ def start(settings: Settings, cluster: Cluster) -> Run:
         f"{', '.join(train.classes)}; from {', '.join(data.sources)}"
     )
     run = _build(settings, cluster, starts, data)
-    run.held_out = held_out
+    run.held_out, run.model.weight = held_out, settings.consistency
     progress = run.progress
     if settings.resume and settings.epochs:
         within = f" and step {progress.step}" if progress.step else ""
@@ -148,14 +148,9 @@ def _recipe(settings: Settings, data: Data) -> dict[str, Any]:
 
 def _identity(settings: Settings, data: Data) -> dict[str, Any]:
     """What must be the same when a run goes on."""
-    identity = _recipe(settings, data)
-    identity |= {"leave_out": settings.leave_out, "data": data.fingerprints}
-    # Named where it is used, so that runs from before it existed can go on.
-    for name in ("train_only", "neither", "consistency"):
-        identity |= {name: getattr(settings, name)}
-        if not identity[name]:
-            del identity[name]
-    return identity
+    names = ("leave_out", "train_only", "neither")
+    asked = {name: getattr(settings, name) for name in names}
+    return _recipe(settings, data) | asked | {"data": data.fingerprints}
 
 
 def _build(settings: Settings, cluster: Cluster, starts: list[Start], data: Data) -> Run:
@@ -163,13 +158,11 @@ def _build(settings: Settings, cluster: Cluster, starts: list[Start], data: Data
     identity = _identity(settings, data)
     if settings.resume and settings.epochs:
         model, progress = checkpoint.restore(settings.out, average, identity)
-        model.weight = settings.consistency
         return Run(settings, cluster, starts, data, model, average, progress)
     classes = len(data.splits["train"].classes)
     weights = [start.path for start in starts]
     model = networks.build(settings.arch, settings.size, classes, weights)
     model = Consistent(model.inputs, model.outputs, name=model.name)
-    model.weight = settings.consistency
     architectures.freeze(model, settings.freeze)
     if settings.arch not in architectures.ARCHITECTURES:
         export.to_tf_keras(model)  # An architecture that cannot be released is refused now.

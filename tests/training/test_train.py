@@ -173,6 +173,15 @@ def test_resuming_with_other_options_is_refused(trained, drawings, tmp_path, fai
         with pytest.raises(UserError, match=f"made with {name} .*, not .*; use the same options"):
             checkpoint.restore(out, average, settings | {name: other})
     assert settings["leave_out"] is None
+    # What is off is named too: a run that began with it does not go on without.
+    for name, other in (("consistency", 4.0), ("neither", ["tb"]), ("train_only", ["lungs"])):
+        begun = settings | {name: other}
+        state = {"settings": begun, "epoch": 1}
+        (tmp_path / name / "checkpoint").mkdir(parents=True)
+        (tmp_path / name / "checkpoint" / "state.json").write_text(json.dumps(state))
+        with pytest.raises(UserError, match=f"made with {name} .*, not"):
+            checkpoint.restore(tmp_path / name, average, settings)
+        assert settings[name] in (0.0, [])
     assert settings["data"] == [opening.fingerprint(str(drawings))]
 
 
