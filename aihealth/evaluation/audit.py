@@ -30,12 +30,12 @@ from aihealth.upright import SET_RIGHT
 # The figures that are about the class.
 CLASSES_FROM = {
     "whole_image": "class from the whole image",
-    "lungs_blanked": "class with the lungs blanked out",
+    "lungs_blanked": "class with the lung area blanked out",
     "lungs_blanked_scores": "the same, logistic regression on the model's scores",
     "borders_only": "class from the borders only",
     "borders_only_scores": "the same, logistic regression on the model's scores",
     "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
-    "own_lungs": "background swap: class of the lungs",
+    "own_lungs": "background swap: class of the lung area",
     "other_surroundings": "background swap: class of the background",
 }
 THUMBNAIL = 8  # pixels a side
@@ -47,11 +47,11 @@ class _Answer:
 
     Attributes:
         whole: (C,) probabilities for the image.
-        blanked: (C,) with the lungs blanked out.
+        blanked: (C,) with `lungs.LUNGS` blanked out.
         borders: (C,) with nothing but the borders.
         features: (d,) of the whole image.
         thumbnail: (64,) grey levels.
-        inside: share of the predicted class's heatmap inside the lungs; NaN without a map.
+        inside: share of the predicted class's heatmap inside `lungs.LUNGS`; NaN without a map.
         area: share of a uniform map that would lie there; NaN without a map.
         processed: (k, C) probabilities after each of `corruptions.CHANGES`.
         rejected: (k,) bool, whether it was then found out of distribution.
@@ -287,7 +287,7 @@ def render(report: dict[str, Any]) -> str:
             ("source from the true class alone", sources["class"], chance),
         ]
     if maps["value"] is not None:
-        lines.append(("heatmap inside the lungs", maps, f"uniform {maps['uniform']:.1%}"))
+        lines.append(("heatmap inside the lung area", maps, f"uniform {maps['uniform']:.1%}"))
     for name, figure in report["processed"].items():
         lines.append((f"class, {name}", figure, f"out of distribution {figure['rejected']:.1%}"))
     rows = [(name, *_cells(figure), reference) for name, figure, reference in lines]

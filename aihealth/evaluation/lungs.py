@@ -8,7 +8,8 @@ BORDER = 0.125  # of each side: what "only the borders" keeps
 # Where the lungs of a frontal radiograph lie, as shares of its width and height: two upright
 # ellipses (centre x, centre y, half width, half height), laid over the mean images of the
 # collections that the project knows. Plain geometry, no segmentation: the same place in every
-# image, so that its outline tells nothing of the patient.
+# image, so that its outline tells nothing of the patient. They hold 0.87 of the lungs, and as much
+# again that is none: heart, spine, chest wall.
 LUNGS = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
 
 
@@ -56,7 +57,7 @@ def blank(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def share_inside(maps: np.ndarray | None, index: int) -> tuple[float, float]:
-    """Share of one class's positive heatmap inside the lungs, and of a uniform map there."""
+    """Share of one class's positive heatmap inside `LUNGS`, and of a uniform map there."""
     if maps is None:
         return float("nan"), float("nan")
     positive = np.maximum(maps[index], 0)

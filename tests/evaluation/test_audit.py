@@ -183,7 +183,7 @@ def test_the_report_is_json_and_readable(model, tmp_path, capsys):
     assert [row["file"] for row in report["unreadable"]] == ["Normal/a_99.png"]
     printed = capsys.readouterr().out
     for words in (
-        "lungs blanked out",
+        "lung area blanked out",
         "borders only",
         "8 x 8",
         "features",
