@@ -25,6 +25,8 @@ DIR or NAME=DIR; DIR holds class folders at any depth, by any name that is known
 COVIDx, RSNA, or a CSV with the columns file and label); NAME names the hospital or collection
 (default: the folder's name, or the names of its subfolders where several hold class folders)"""
 
+_OUTLINES = "outlines of the lungs of such radiographs, white on black, of the same names"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_inspect(commands)
     _add_prepare(commands)
     _add_compose(commands)
+    _add_lungs(commands)
     _add_download(commands)
     args = parser.parse_args(argv)
     args.run(args)
@@ -57,7 +60,7 @@ def _add_compose(commands: argparse._SubParsersAction) -> None:
     for name, told in (
         ("lungs", "class folders of lungs on black"),
         ("radiographs", "whole radiographs"),
-        ("masks", "outlines of the lungs of such radiographs, white on black, of the same names"),
+        ("masks", _OUTLINES),
     ):
         parser.add_argument(f"--{name}", required=True, metavar="DIR", help=told)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
@@ -70,6 +73,31 @@ def _compose(args: argparse.Namespace) -> None:
 
     count = compose.compose(args.lungs, args.radiographs, args.masks, args.out, args.seed)
     print(f"{count} images in {args.out}, to train on only")
+
+
+# === lungs ===
+
+
+def _add_lungs(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "lungs",
+        help="train the network that outlines lungs",
+        description="Train on radiographs whose lungs are outlined, and write the network as "
+        "`aihealth/data/lungs.tflite` has it. `train.py --background-swap` and `aihealth audit` "
+        "use that file.",
+    )
+    parser.add_argument("--radiographs", required=True, metavar="DIR", help="whole radiographs")
+    parser.add_argument("--masks", required=True, metavar="DIR", help=_OUTLINES)
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of all that is random ({SEED})")
+    parser.set_defaults(run=_lungs)
+
+
+def _lungs(args: argparse.Namespace) -> None:
+    from data_prep import outlining
+
+    dice = outlining.train(args.radiographs, args.masks, args.out, seed=args.seed)
+    print(f"{args.out}: Dice {dice:.3f} on the tenth that was kept aside")
 
 
 # === prepare ===

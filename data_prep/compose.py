@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 
 from aihealth import images
 from aihealth.data.layouts import CLASSES
+from aihealth.data.lungs import box_of
 from aihealth.errors import UserError
 from aihealth.files import check_output, suffix_is_image, whole_folder
 
@@ -43,7 +44,7 @@ def compose(lungs: str, radiographs: str, masks: str, out: str, seed: int = 1337
             a file cannot be read.
     """
     folder = check_output(out, built=True)
-    backgrounds = _backgrounds(radiographs, masks)
+    backgrounds = outlined_radiographs(radiographs, masks)
     with whole_folder(folder) as part:
         if written := _write(lungs, backgrounds, random.Random(seed), part):
             return written
@@ -104,13 +105,19 @@ def put(
     return np.uint8(np.clip(radiograph * (1 - soft) + levels * soft, 0, 255))
 
 
-def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what is true in a mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def outlined_radiographs(radiographs: str, masks: str) -> list[tuple]:
+    """Whole radiographs whose lungs are outlined.
 
+    Args:
+        radiographs: as for `compose`.
+        masks: as for `compose`.
 
-def _backgrounds(radiographs: str, masks: str) -> list[tuple]:
+    Returns:
+        For each `(SIDE, SIDE)` float32 grey levels, bool outline, and the outline's box.
+
+    Raises:
+        UserError: no radiograph belongs to a mask, or a file cannot be read.
+    """
     outlines = {path.stem: path for path in sorted(Path(masks).rglob("*.png"))}
     found = []
     for path in sorted(Path(radiographs).rglob("*")):

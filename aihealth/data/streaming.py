@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from aihealth import images
+from aihealth.data import lungs
 from aihealth.data.archive import open_file
 from aihealth.data.cluster import Cluster
 from aihealth.data.manifest import DRAWN_TEXT
@@ -49,6 +50,7 @@ class Stream:
             allows it, otherwise each reads all and takes its share of the images.
         position: where to go on, as `position` was in an earlier run; by default from the start.
         buffer: images in the shuffle buffer.
+        outlines: write them into the images (`lungs.mark`).
 
     Attributes:
         position: after the last batch that `consumed` was told of.
@@ -65,8 +67,10 @@ class Stream:
         cluster: Cluster,
         position: dict[str, Any] | None = None,
         buffer: int = BUFFER,
+        outlines: bool = False,
     ) -> None:
         self.side, self.batch_size, self._weights = side, batch_size, weights
+        self._outlines = outlines
         self.position = {"pass": 0, "given": 0} | (position or {})
         self._order = _Order(seed, buffer, cluster)
         self._groups = _row_groups(roots, "train")[1]
@@ -78,7 +82,7 @@ class Stream:
         """From `position` on: uint8 `(b, side, side)`, labels `(b,)` and loss weights `(b,)`."""
         with self._reading:
             self._ahead.clear()
-            decoded = _decoded(self._examples(), self.side)
+            decoded = _decoded(self._examples(), self.side, self._outlines)
             while True:
                 batch = list(itertools.islice(decoded, self.batch_size))
                 pixels, rows = zip(*batch, strict=True)
@@ -346,16 +350,18 @@ def _files(root: str, split: str) -> list[str]:
 
 
 def _decoded(
-    rows: Iterable[dict[str, Any]], size: int
+    rows: Iterable[dict[str, Any]], size: int, outlines: bool = False
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Grey levels of each image that can be read, and its row; a few are decoded ahead."""
 
     def grey(row: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
         data = row.pop("image")["bytes"]
         try:
-            return images.prepare(data, size), row | {"drawn": DRAWN_TEXT.encode() in data[:4096]}
+            pixels = images.prepare(data, size)
         except (images.ImageError, TypeError) as error:  # TypeError: there are no bytes
             print(f"an image is left out: {error}", file=sys.stderr)
             return None, row
+        drawn = {"drawn": DRAWN_TEXT.encode() in data[:4096]}
+        return lungs.mark(pixels) if outlines else pixels, row | drawn
 
     return ((pixels, row) for pixels, row in in_order(grey, rows) if pixels is not None)

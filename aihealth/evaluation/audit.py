@@ -15,13 +15,14 @@ import numpy as np
 
 from aihealth import images, release
 from aihealth.classifier import Classifier, Prediction
+from aihealth.data.lungs import outline
 from aihealth.data.opening import Sample, open_test, title, without_path
 from aihealth.data.parallel import in_order
 from aihealth.data.tables import table
 from aihealth.evaluation.corruptions import CHANGES, FRAMES, UNUSUAL
 from aihealth.evaluation.evaluate import answer_all
 from aihealth.evaluation.intervals import mean_interval
-from aihealth.evaluation.lungs import blank, centre_mask, lung_mask, share_inside, swap_background
+from aihealth.evaluation.lungs import blank, centre_mask, share_inside, swap_background
 from aihealth.evaluation.metrics import SEED
 from aihealth.evaluation.probes import balanced, learned, sources_from
 from aihealth.files import check_output
@@ -30,12 +31,12 @@ from aihealth.upright import SET_RIGHT
 # The figures that are about the class.
 CLASSES_FROM = {
     "whole_image": "class from the whole image",
-    "lungs_blanked": "class with the lung area blanked out",
+    "lungs_blanked": "class with the lungs blanked out",
     "lungs_blanked_scores": "the same, logistic regression on the model's scores",
     "borders_only": "class from the borders only",
     "borders_only_scores": "the same, logistic regression on the model's scores",
     "thumbnail": "class from an 8 x 8 thumbnail, logistic regression",
-    "own_lungs": "background swap: class of the lung area",
+    "own_lungs": "background swap: class of the lungs",
     "other_surroundings": "background swap: class of the background",
 }
 THUMBNAIL = 8  # pixels a side
@@ -47,11 +48,11 @@ class _Answer:
 
     Attributes:
         whole: (C,) probabilities for the image.
-        blanked: (C,) with `lungs.LUNGS` blanked out.
+        blanked: (C,) with the lungs blanked out.
         borders: (C,) with nothing but the borders.
         features: (d,) of the whole image.
         thumbnail: (64,) grey levels.
-        inside: share of the predicted class's heatmap inside `lungs.LUNGS`; NaN without a map.
+        inside: share of the predicted class's heatmap inside the lungs; NaN without a map.
         area: share of a uniform map that would lie there; NaN without a map.
         processed: (k, C) probabilities after each of `corruptions.CHANGES`.
         rejected: (k,) bool, whether it was then found out of distribution.
@@ -119,7 +120,7 @@ def audit(
     classifier = Classifier.from_pretrained(model, revision=revision, num_threads=1)
     samples, _ = open_test(data, classifier.classes, split)
     size = classifier.config.input_size
-    lungs, centre = lung_mask(size), centre_mask(size)
+    centre = centre_mask(size)
 
     def best(answer: Prediction) -> str:
         return max(answer.probabilities, key=answer.probabilities.get)
@@ -136,9 +137,10 @@ def audit(
         large = images.prepare(image, 2 * size)  # A border that is cut off costs no detail.
         as_it_is = classifier.predict(large)
         pixels = images.prepare(image, size)
+        lungs = outline(pixels)
         whole = classifier.outputs(pixels)
         called = int(whole["probabilities"].argmax())
-        inside, area = share_inside(whole.get("heatmaps"), called)
+        inside, area = share_inside(whole.get("heatmaps"), called, lungs)
         changed = answers_to(CHANGES, pixels)
         return _Answer(
             whole["probabilities"],
@@ -254,11 +256,11 @@ def _swapped(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, Any
     rng, everything = np.random.default_rng(SEED), np.arange(len(samples))
     others = [rng.choice(everything[labels != label]) for label in labels]
     size = classifier.config.input_size
-    lungs = lung_mask(size)
 
     def look(index: int) -> int:
-        pair = (images.prepare(samples[k].read(), size) for k in (index, others[index]))
-        outputs = classifier.outputs(swap_background(*pair, lungs))
+        own, other = (images.prepare(samples[k].read(), size) for k in (index, others[index]))
+        mixed = swap_background(own, outline(own), other, outline(other))
+        outputs = classifier.outputs(mixed)
         return int(outputs["probabilities"].argmax())
 
     called = np.array(list(in_order(look, everything, "swapping backgrounds")))
@@ -287,7 +289,7 @@ def render(report: dict[str, Any]) -> str:
             ("source from the true class alone", sources["class"], chance),
         ]
     if maps["value"] is not None:
-        lines.append(("heatmap inside the lung area", maps, f"uniform {maps['uniform']:.1%}"))
+        lines.append(("heatmap inside the lungs", maps, f"uniform {maps['uniform']:.1%}"))
     for name, figure in report["processed"].items():
         lines.append((f"class, {name}", figure, f"out of distribution {figure['rejected']:.1%}"))
     rows = [(name, *_cells(figure), reference) for name, figure, reference in lines]

@@ -41,14 +41,15 @@ def by_name(name: str, size: int, background_swap: float = 0.0) -> tuple[Augment
     Args:
         name: a key of `CHANGES`.
         size: side of the input, pixels.
-        background_swap: probability of `swap_background`.
+        background_swap: probability of `swap_background`; above 0 the images must be as
+            `data.lungs.mark_all` gives them.
     """
     change, margin = CHANGES[name]
     if name not in ("original", "none"):
         change = functools.partial(change, size=size)
     if not background_swap:
         return change, margin
-    return lambda images, dice: swap_background(change(images, dice), dice, background_swap), margin
+    return lambda images, dice: change(swap_background(images, dice, background_swap), dice), margin
 
 
 def augment(images: tf.Tensor, dice: Dice, size: int, strength: Strength) -> tf.Tensor:

@@ -21,6 +21,7 @@ from aihealth.training import augmentation, checkpoint, starting_point
 from aihealth.training.calibrating import changed_predictions, scale
 from aihealth.training.describing import describe_run
 from aihealth.training.distance import distance_of_model
+from aihealth.training.loading import with_outlines
 from aihealth.training.loop import Run
 
 
@@ -47,7 +48,8 @@ def build_release(run: Run) -> Path:
 
     print("calibrating on validation images changed as in training ...", flush=True)
     augment, _ = augmentation.by_name(settings.augment, settings.size, settings.background_swap)
-    changed = changed_predictions(model, validation, augment)
+    given = with_outlines(validation) if settings.background_swap else validation
+    changed = changed_predictions(model, given, augment)
     temperature = held_out.temperature(changed, run.held_out)
     threshold, rule = held_out.abstention(changed, run.held_out, temperature)
     calibration = scale(model, validation, temperature)

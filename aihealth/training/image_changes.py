@@ -5,7 +5,6 @@ import math
 
 import tensorflow as tf
 
-from aihealth.evaluation.lungs import LUNGS
 from aihealth.training.dice import Dice
 
 
@@ -183,45 +182,72 @@ def hide(x: tf.Tensor, dice: Dice, strength: Strength) -> tf.Tensor:
     return x
 
 
-def swap_background(x: tf.Tensor, dice: Dice, probability: float) -> tf.Tensor:
-    """Put the lungs of some images into the swap_backgroundings of another one of the batch.
+def swap_background(images: tf.Tensor, dice: Dice, probability: float) -> tf.Tensor:
+    """Put the lungs of some images into the surroundings of another one of the batch.
 
     What lies around the lungs (shoulders, borders, letters, the shape of the body) then says
-    nothing of the class. As CutMix (Yun et al., ICCV 2019), but what is kept is where the lungs
-    lie, the label stays theirs alone, and the other image is brought to the grey levels of this
-    one: mean and deviation where the lungs lie become the same. Xiao et al., "Noise or Signal"
-    (ICLR 2021), swap backgrounds to measure what a network makes of them.
+    nothing of the class. As CutMix (Yun et al., ICCV 2019), but what is kept is the lungs, and the
+    label stays theirs alone. The other image is moved and scaled so that its lungs lie where those
+    of this one lie, and brought to its grey levels: mean and deviation inside the lungs become the
+    same. Xiao et al., "Noise or Signal" (ICLR 2021), swap backgrounds to measure what a network
+    makes of them.
 
     Args:
-        x: float32 `(n, s, s, 1)`, 0..255.
+        images: uint8 `(n, s, s)`, grey levels 0..255, as `data.lungs.mark_all` gives them.
         probability: of each image to be changed.
 
     Returns:
-        float32 `(n, s, s, 1)`, 0..255.
+        uint8 `(n, s, s)`.
     """
-    n = tf.shape(x)[0]
-    lungs = _around_the_lungs(n, x.shape[1], dice)
-    other = dice.shuffle(x)
-    (mean, spread), (other_mean, other_spread) = (_levels(part, lungs) for part in (x, other))
+    lungs = tf.cast(images & 1, tf.float32)[..., None]
+    both = tf.concat([tf.cast(images, tf.float32)[..., None], lungs], -1)
+    others = dice.shuffle(both)
+    moved = _moved(others, _box_on_box(lungs, others[..., 1:]))
+    x, other = both[..., :1], moved[..., :1]
+    # A little more than the lungs of both, with a soft edge.
+    kept = tf.minimum(3 * _blurred(tf.maximum(lungs, tf.round(moved[..., 1:]))), 1)
+    (mean, spread), (other_mean, other_spread) = (_levels(part, kept) for part in (x, other))
     frame = tf.clip_by_value((other - other_mean) / other_spread * spread + mean, 0.0, 255.0)
-    return some(dice, probability, lungs * x + (1 - lungs) * frame, x)
+    mixed = some(dice, probability, kept * x + (1 - kept) * frame, x)
+    return tf.cast(tf.round(mixed), tf.uint8)[..., 0]
 
 
-def _around_the_lungs(n: tf.Tensor, size: int, dice: Dice) -> tf.Tensor:
-    """`(n, size, size, 1)`, 1 inside and 0 outside of the two ellipses, a little larger or lower
-    in each image, in half of them with what lies between the lungs; the edge is soft."""
-    grid = (tf.range(size, dtype=tf.float32) + 0.5) / size
-    large = _wide(dice.uniform([n], 0.95, 1.35))
-    down = _wide(dice.uniform([n], -0.03, 0.03))
-    rows, columns = grid[None, :, None], grid[None, None, :]
-    mask = tf.zeros([n, size, size])
-    for x, y, half_width, half_height in LUNGS:
-        across, along = (columns - x) / half_width, (rows - y - down) / half_height
-        away = tf.sqrt(across**2 + along**2) / large
-        mask = tf.maximum(mask, tf.clip_by_value((1 - away) / 0.08 + 0.5, 0.0, 1.0))
-    between = (tf.abs(columns - 0.5) < 0.22) & (tf.abs(rows - 0.47 - down) < 0.3 * large)
-    between &= _wide(dice.uniform([n], 0, 1)) < 0.5
-    return tf.maximum(mask, tf.cast(between, tf.float32))[..., None]
+def _box_on_box(lungs: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """`(n, 8)` projective transforms that bring the boxes of other lungs onto those of these."""
+
+    def ends(masks: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
+        covered = tf.reduce_max(masks, (axis, 3))
+        last = tf.shape(covered)[1] - tf.argmax(covered[:, ::-1], 1, tf.int32)
+        return tf.cast(tf.argmax(covered, 1, tf.int32), tf.float32), tf.cast(last, tf.float32)
+
+    rows = []
+    for axis in (1, 2):  # columns are covered where any row is, and the other way round
+        (low, high), (other_low, other_high) = (ends(masks, axis) for masks in (lungs, others))
+        scale = (other_high - other_low) / (high - low)
+        rows.append((scale, other_low - scale * low))
+    (across, right), (along, down) = rows
+    zero = tf.zeros_like(across)
+    return tf.stack([across, zero, right, zero, along, down, zero, zero], axis=1)
+
+
+def _moved(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=images.shape[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+
+
+def _blurred(x: tf.Tensor) -> tf.Tensor:
+    """Mean of a square of a twentieth of the side, in two passes."""
+    width = 1 + 2 * round(x.shape[1] / 40)
+    down = tf.fill([width, 1, 1, 1], 1 / width)
+    return tf.nn.conv2d(
+        tf.nn.conv2d(x, down, 1, "SAME"), tf.transpose(down, (1, 0, 2, 3)), 1, "SAME"
+    )
 
 
 def _levels(x: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

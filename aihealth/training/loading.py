@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aihealth.data import opening, prepared, streaming
+from aihealth.data import lungs, opening, prepared, streaming
 from aihealth.data.left_out import LeftOut, folders_without
 from aihealth.data.prepared import Images
 from aihealth.evaluation.held_out import Predictions
@@ -88,6 +88,11 @@ def _load_splits(settings: Settings) -> dict[str, Images]:
     ]
     splits["train"] = prepared.join([known, *extra])
     return splits
+
+
+def with_outlines(images: Images) -> Images:
+    """The images as `swap_background` wants them."""
+    return dataclasses.replace(images, pixels=lungs.mark_all(images.pixels))
 
 
 def load_held_out(settings: Settings) -> Predictions | None:

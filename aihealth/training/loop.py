@@ -20,7 +20,13 @@ from aihealth.evaluation.held_out import Predictions
 from aihealth.modeling import architectures, export, networks
 from aihealth.training import augmentation, batches, checkpoint, distribution, starting_point
 from aihealth.training.consistency import Consistent
-from aihealth.training.loading import Data, load_data, load_held_out, train_side
+from aihealth.training.loading import (
+    Data,
+    load_data,
+    load_held_out,
+    train_side,
+    with_outlines,
+)
 from aihealth.training.settings import Settings
 from aihealth.training.starting_point import Start
 
@@ -192,6 +198,8 @@ def fit(run: Run) -> None:
     if progress.backend == "tensorflow":  # JAX traces once as it is.
         make_variables(run.model)
     stream = _open_stream(run) if settings.stream else None
+    if settings.background_swap and not stream:
+        run.data.splits["train"] = with_outlines(run.data.splits["train"])
     saver = checkpoint.Checkpoint(
         settings.out,
         run.average,
@@ -253,6 +261,7 @@ def _open_stream(run: Run) -> streaming.Stream:
         cluster=cluster,
         position=positions[cluster.index] if positions else None,
         buffer=settings.buffer,
+        outlines=settings.background_swap > 0,
     )
 
 

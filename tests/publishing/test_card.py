@@ -221,10 +221,10 @@ def test_a_shortcut_audit_has_its_table(folder):
     report |= {"frames": {"a tenth less": figure | {"sources": {"harbour": 0.25, "hill": 0.1}}}}
     write_json(folder / AUDIT, report | {"map_inside_lungs": figure | {"uniform": 0.25}})
     text = card.render(folder, "org/name").content
-    assert "| class with the lung area blanked out | 0.500 (0.400 to 0.600) | 0.333 |" in text
-    assert "| background swap: class of the lung area | 0.500" in text
+    assert "| class with the lungs blanked out | 0.500 (0.400 to 0.600) | 0.333 |" in text
+    assert "| background swap: class of the lungs | 0.500" in text
     assert "background swap: class of the background" not in text  # of audits before 2026-11-23
-    assert "| share of the heatmap inside the lung area | 0.500 (0.400 to 0.600) | 0.250 |" in text
+    assert "| share of the heatmap inside the lungs | 0.500 (0.400 to 0.600) | 0.250 |" in text
     assert "| sharpened | 0.500 (0.400 to 0.600) | 0.020 |" in text
     assert "| a tenth less | 0.500 (0.400 to 0.600) | 0.250 (harbour) |" in text
     check_tables(text)

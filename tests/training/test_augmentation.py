@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from aihealth.evaluation.lungs import lung_mask
+from aihealth.data import lungs
 from aihealth.training import augmentation, image_changes
 from aihealth.training.dice import Dice
 
@@ -109,30 +109,45 @@ def test_corners_are_covered_and_the_centre_is_not(images):
     assert (np.stack(corners) > 0.5).mean() > 0.9
 
 
+def rectangle(level, inside, top=8, left=8, side=SIZE):
+    """A plain image with rectangular lungs, twice as high as wide, marked as `mark_all` does."""
+    image = np.full((side, side), level, np.uint8)
+    image[top : top + 32, left : left + 16] = inside | 1
+    return image
+
+
 def test_lungs_are_put_into_the_surroundings_of_another_image():
-    dark, bright = np.full((8, SIZE, SIZE, 1), 60.0), np.full((8, SIZE, SIZE, 1), 60.0)
-    bright[:, :, 0] = 220.0  # the same lungs, another margin
-    images = tf.constant(np.concatenate([dark, bright]), tf.float32)
-    out = image_changes.swap_background(images, Dice(SEED), 1.0).numpy()
-    assert np.allclose(out[:, lung_mask(SIZE)], 60.0, atol=0.01)
-    taken, own = out[:, SIZE // 2, 0, 0] > 140, images.numpy()[:, SIZE // 2, 0, 0] > 140
-    assert taken.sum() == 8 and (taken != own).any()
+    images = np.stack([rectangle(60, 100), rectangle(200, 100)] * 8)
+    out = image_changes.swap_background(tf.constant(images), Dice(SEED), 1.0).numpy()
+    assert np.allclose(out[:, 10:38, 10:22], 101, atol=1)
+    taken = np.abs(out[:, 4, 40].astype(float) - images[:, 4, 40]) > 20
+    assert taken.any() and not taken.all()  # some partners are of the same kind
+
+
+def test_other_lungs_are_moved_onto_these():
+    ones = np.stack([rectangle(0, 1), rectangle(0, 1, top=3, left=20)]) & 1
+    small = np.zeros_like(ones)
+    small[:, 30:40, 5:9] = 1
+    masks = [tf.constant(x[..., None], tf.float32) for x in (ones, small)]
+    transforms = image_changes._box_on_box(*masks)
+    moved = image_changes._moved(masks[1], transforms).numpy()[..., 0]
+    for mask, found in zip(ones, moved > 0.5, strict=True):
+        assert np.abs(np.subtract(lungs.box_of(found), lungs.box_of(mask))).max() <= 2
 
 
 def test_surroundings_take_over_the_grey_levels_of_the_lungs_beside_them(images):
-    x = tf.cast(images[..., None], tf.float32)
-    pair = tf.concat([0.3 * x, 0.3 * x + 150.0], 0)  # the same images, dark and bright
-    out = image_changes.swap_background(pair, Dice(SEED), 1.0).numpy()
-    assert np.abs(out[:8] - 0.3 * x).mean() < 20
-    assert np.abs(out[8:] - 0.3 * x - 150.0).mean() < 20
+    dark, bright = (np.uint8(0.3 * images + level) & 254 for level in (0, 150))
+    marks = np.uint8(lungs.usual(SIZE))
+    pair = np.concatenate([dark, bright]) | marks  # the same images, dark and bright
+    out = image_changes.swap_background(tf.constant(pair), Dice(SEED), 1.0).numpy()
+    assert np.abs(out - pair.astype(float)).mean((1, 2)).max() < 30
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_backgrounds_are_swapped_as_often_as_asked(images, share):
-    x = tf.tile(tf.cast(images[..., None], tf.float32), [40, 1, 1, 1])
-    x += tf.range(320, dtype=tf.float32)[:, None, None, None] / 10
-    away = (
-        np.abs(image_changes.swap_background(x, Dice(SEED), share).numpy() - x).max((1, 2, 3))
-        > 0.01
-    )
-    assert abs(away.mean() - share * 7 / 8) < 0.1  # one of eight takes over its own
+def test_backgrounds_are_swapped_as_often_as_asked(share):
+    # Surroundings of 320 kinds: all but one in 320 take over other ones.
+    images = np.stack([rectangle(60, 100)] * 320)
+    images[:, :4] = np.linspace(0, 248, 320, dtype=np.uint8)[:, None, None] & 254
+    out = image_changes.swap_background(tf.constant(images), Dice(SEED), share).numpy()
+    away = np.abs(out.astype(float) - images).max((1, 2))
+    assert abs((away > 1).mean() - share) < 0.1
