@@ -199,17 +199,21 @@ def swap_background(images: tf.Tensor, dice: Dice, probability: float) -> tf.Ten
     Returns:
         uint8 `(n, s, s)`.
     """
-    lungs = tf.cast(images & 1, tf.float32)[..., None]
-    both = tf.concat([tf.cast(images, tf.float32)[..., None], lungs], -1)
-    others = dice.shuffle(both)
-    moved = _moved(others, _box_on_box(lungs, others[..., 1:]))
-    x, other = both[..., :1], moved[..., :1]
+    chosen = tf.where(dice.uniform(tf.shape(images)[:1]) < probability)
+    own, others = (_and_lungs(tf.gather_nd(x, chosen)) for x in (images, dice.shuffle(images)))
+    moved = _moved(others, _box_on_box(own[..., 1:], others[..., 1:]))
+    (x, lungs), (other, other_lungs) = (tf.split(part, 2, -1) for part in (own, moved))
     # A little more than the lungs of both, with a soft edge.
-    kept = tf.minimum(3 * _blurred(tf.maximum(lungs, tf.round(moved[..., 1:]))), 1)
+    kept = tf.minimum(3 * _blurred(tf.maximum(lungs, tf.round(other_lungs))), 1)
     (mean, spread), (other_mean, other_spread) = (_levels(part, kept) for part in (x, other))
     frame = tf.clip_by_value((other - other_mean) / other_spread * spread + mean, 0.0, 255.0)
-    mixed = some(dice, probability, kept * x + (1 - kept) * frame, x)
-    return tf.cast(tf.round(mixed), tf.uint8)[..., 0]
+    mixed = tf.cast(tf.round(kept * x + (1 - kept) * frame), tf.uint8)[..., 0]
+    return tf.tensor_scatter_nd_update(images, chosen, mixed)
+
+
+def _and_lungs(images: tf.Tensor) -> tf.Tensor:
+    """Marked images to float32 `(n, s, s, 2)`: grey levels, and 1 inside the lungs."""
+    return tf.cast(tf.stack([images, images & 1], -1), tf.float32)
 
 
 def _box_on_box(lungs: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
