@@ -140,7 +140,7 @@ class Classifier:
             self._model = (self.folder / release.LITERT).read_bytes()
         except FileNotFoundError as error:
             raise UserError(f"{self.folder} has no {release.LITERT}") from error
-        with quiet():  # LiteRT greets on the standard error when it first makes room.
+        with _quiet():  # LiteRT greets on the standard error when it first makes room.
             runner, _ = self._interpreter()  # A damaged file is found now, not at the first image.
         self._check_model(runner)
 
@@ -393,7 +393,7 @@ def _scaled(maps: np.ndarray | None, box: margins.Box, shape: tuple[int, int]) -
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Keep what native code writes to the standard error by itself out of people's tables."""
     try:
         saved = os.dup(2)

@@ -25,8 +25,6 @@ DIR or NAME=DIR; DIR holds class folders at any depth, by any name that is known
 COVIDx, RSNA, or a CSV with the columns file and label); NAME names the hospital or collection
 (default: the folder's name, or the names of its subfolders where several hold class folders)"""
 
-_OUTLINES = "outlines of the lungs of such radiographs, white on black, of the same names"
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command."""
@@ -57,15 +55,20 @@ def _add_compose(commands: argparse._SubParsersAction) -> None:
         description="Write DIR/<class>/ with one image for each one of lungs on black, put into "
         "a radiograph whose lungs are outlined: for `train.py --train-only`, not to measure with.",
     )
-    for name, told in (
-        ("lungs", "class folders of lungs on black"),
-        ("radiographs", "whole radiographs"),
-        ("masks", _OUTLINES),
-    ):
-        parser.add_argument(f"--{name}", required=True, metavar="DIR", help=told)
+    lungs = "class folders of lungs on black"
+    parser.add_argument("--lungs", required=True, metavar="DIR", help=lungs)
+    _add_outlined(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--seed", type=int, default=SEED, help=f"which go together ({SEED})")
     parser.set_defaults(run=_compose)
+
+
+def _add_outlined(parser: argparse.ArgumentParser) -> None:
+    for name, told in (
+        ("radiographs", "whole radiographs"),
+        ("masks", "outlines of the lungs of such radiographs, white on black, of the same names"),
+    ):
+        parser.add_argument(f"--{name}", required=True, metavar="DIR", help=told)
 
 
 def _compose(args: argparse.Namespace) -> None:
@@ -86,8 +89,7 @@ def _add_lungs(commands: argparse._SubParsersAction) -> None:
         "`aihealth/data/lungs.tflite` has it. `train.py --background-swap` and `aihealth audit` "
         "use that file.",
     )
-    parser.add_argument("--radiographs", required=True, metavar="DIR", help="whole radiographs")
-    parser.add_argument("--masks", required=True, metavar="DIR", help=_OUTLINES)
+    _add_outlined(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of all that is random ({SEED})")
     parser.set_defaults(run=_lungs)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aihealth.classifier import quiet
 from aihealth.data.parallel import in_order
 
 NETWORK = Path(__file__).with_name("lungs.tflite")
@@ -24,7 +23,7 @@ LEAST = 0.04  # of an image; less is no pair of lungs
 # collections that the project knows. Taken where the network finds no lungs.
 ELLIPSES = ((0.29, 0.47, 0.19, 0.37), (0.71, 0.47, 0.19, 0.37))
 
-_thread, _making = threading.local(), threading.Lock()
+_thread = threading.local()
 
 
 def outline(pixels: np.ndarray) -> np.ndarray:
@@ -108,7 +107,6 @@ def _interpreter() -> Any:
     if not hasattr(_thread, "interpreter"):
         from ai_edge_litert.interpreter import Interpreter
 
-        with _making, quiet():  # LiteRT greets on the standard error.
-            _thread.interpreter = Interpreter(model_content=_network(), num_threads=1)
-            _thread.interpreter.allocate_tensors()
+        _thread.interpreter = Interpreter(model_content=_network(), num_threads=1)
+        _thread.interpreter.allocate_tensors()
     return _thread.interpreter
