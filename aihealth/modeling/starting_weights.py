@@ -28,7 +28,8 @@ def load_mean_weights(model: keras.Model, weights: Sequence[str]) -> None:
     """Load the mean of several runs' weights into a model.
 
     Runs that went on from one another, or from the same weights, lie in one basin: their mean is
-    often better than each of them (Wortsman et al., "Model soups", ICML 2022).
+    often better than each of them (Wortsman et al., "Model soups", ICML 2022; for this project's
+    runs it was not, docs/lab-notebook.md).
 
     Args:
         model: as `aihealth.modeling.networks.build` makes it.
