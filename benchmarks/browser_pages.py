@@ -21,7 +21,7 @@ from pathlib import Path
 
 from aihealth.publishing import static_page
 from benchmarks.browser_parity import sample
-from tests.helpers import browsing, engine, space_app
+from tests.helpers import browsing, chromium, engine, space_app
 
 NEXT = 10  # answers, one after another, a visit
 
@@ -119,7 +119,7 @@ def visited(driver, url: str, site: Path | None):
         site: the folder that is served there, where one is: its server does not compress, so what
             a server that does would have sent is told too.
     """
-    running = driver.chromium.launch(executable_path="/usr/bin/chromium", args=engine.FLAGS)
+    running = chromium.launch(driver)
     finished = []
 
     def traffic() -> dict[str, float]:

@@ -10,7 +10,6 @@ a class, an abstention, a rejection, a warning or a refusal differs.
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 
 from aihealth import Classifier
 from aihealth.errors import ImageError
+from tests.helpers import chromium
 from tests.helpers.engine import Engine, Refused, memory_mb, opened, warning_of
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, required=True, help="folder of the page")
     parser.add_argument("--images", type=int, default=500, help="(%(default)s)")
     args = parser.parse_args()
-    if shutil.which("chromium") is None:
+    if not chromium.installed():
         sys.exit("error: this needs chromium")
     classifier = Classifier(args.page / "model")
     start = time.perf_counter()

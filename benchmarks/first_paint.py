@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -11,12 +10,11 @@ from typing import Any
 
 from benchmarks.harness import OURS, ROOT, Settings, Table, alternate, rows
 from benchmarks.space_start import EMPTY, running
+from tests.helpers import chromium
 
 # The page with Gradio's own upload and image, before the viewer.
 BEFORE = "7444469~1"
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # What Lighthouse takes for a phone: a slow processor, 150 ms to the server, 1.6 Mbit/s.
 SLOW_PROCESSOR = {"rate": 4}
 SLOW_NETWORK = {
@@ -38,9 +36,8 @@ def run(settings: Settings) -> list[Table]:
                 running([str(folder / "space" / "app.py")], own)
             )
         pages["an empty Gradio page"] = stack.enter_context(running(["-c", EMPTY], {}))
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
         driver = stack.enter_context(sync_playwright())
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        browser = chromium.launch(driver)
         stack.callback(browser.close)
         return [
             _table(title, pages, browser, slow, settings.rounds)

@@ -7,7 +7,6 @@ Needs playwright and a Chromium. The radiograph in the picture is drawn.
 # ruff: noqa: E402  (the checkout is put on the path before it is imported)
 
 import io
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,16 +17,17 @@ from playwright.sync_api import sync_playwright
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
+from tests.helpers import chromium
+from tests.helpers.browsing import ANSWERED
 from tests.helpers.space_app import SpaceApp
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 COLOURS = 256  # a palette makes the picture a third as large
 
 
 def main() -> None:
     """Start the Space, click its third example, and save what it shows."""
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as temporary:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = chromium.launch(driver)
         with SpaceApp(Path(temporary)) as app:
             page = browser.new_page(
                 viewport={"width": 1440, "height": 1200}, color_scheme="light", locale="en-US"
@@ -35,7 +35,7 @@ def main() -> None:
             page.goto(app.url)
             page.wait_for_selector("[data-ready]", state="attached")
             page.locator("#examples button").nth(2).click()
-            page.wait_for_selector("#panel .answer:not(.empty, .reading)")
+            page.wait_for_selector(ANSWERED)
             page.wait_for_timeout(800)
             page.evaluate("window.scrollTo(0, 0)")
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")

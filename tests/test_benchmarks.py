@@ -1,12 +1,11 @@
 import json
-import shutil
 import sys
 
 import pytest
 
 from benchmarks.__main__ import NAMES, main
-from benchmarks.first_paint import BROWSERS
 from benchmarks.harness import alternate, check_same, environment, rows
+from tests.helpers import chromium
 from tests.helpers.programs import run
 
 
@@ -21,7 +20,7 @@ def work(tmp_path_factory):
 def test_each_benchmark_runs_alone_and_writes_its_tables(name, work, capsys, monkeypatch):
     if name == "first_paint":
         pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-        if not any(map(shutil.which, BROWSERS)):
+        if not chromium.installed():
             pytest.skip("no Chromium to measure with")
     words = ["benchmarks", name, "--quick", "--work", str(work), "--json", str(work)]
     monkeypatch.setattr(sys, "argv", words)

@@ -1,18 +1,16 @@
 """What tests of both pages do in a browser, and the fixtures that start one."""
 
-import shutil
 import subprocess
 
 import pytest
+
+from tests.helpers import chromium
 
 FILE = "#upload input[type=file]"
 FILES = "#upload-many input[type=file]"
 ANSWERED = "#panel .answer:not(.empty, .reading)"
 
-
 FITS = "document.documentElement.scrollWidth <= innerWidth"
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # Sums what moves without the visitor's doing, as the browser measures it.
 WATCH_SHIFTS = """window.shifts = 0; window.moved = []; new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) if (!entry.hadRecentInput) {
@@ -31,11 +29,9 @@ FAST = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThrough
 @pytest.fixture(scope="module")  # Playwright keeps an event loop running in this thread meanwhile.
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
     with playwright.sync_playwright() as driver:
         try:
-            running = driver.chromium.launch(executable_path=path, args=FLAGS)
+            running = chromium.launch(driver)
         except playwright.Error as error:
             pytest.skip(f"no Chromium to test with: {str(error).splitlines()[0]}")
         yield running

@@ -5,11 +5,12 @@ import contextlib
 import functools
 import http.server
 import json
-import shutil
 import threading
 import types
 
 import numpy as np
+
+from tests.helpers import chromium
 
 # Arrays travel as base64: Playwright's own way takes seconds for a radiograph.
 ASK = """async ({ message, arrays, worker }) => {
@@ -210,16 +211,13 @@ def _unpacked(value):
     return {key: _unpacked(part) for key, part in value.items()}
 
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
-
 @contextlib.contextmanager
 def opened(folder):
     """The engine of the page in a folder, its model open, in a browser of its own."""
     from playwright import sync_api
 
     with served(folder) as url, sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = chromium.launch(driver)
         page = browser.new_page()
         page.goto(f"{url}model/")  # A listing: the page itself forbids workers of others.
         engine = Engine(page, url)

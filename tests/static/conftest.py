@@ -9,6 +9,7 @@ import pytest
 from aihealth import release
 from aihealth.errors import UserError
 from aihealth.publishing import static_page
+from tests.helpers import chromium
 from tests.helpers.browsing import axe, browser, visit, windows  # noqa: F401 (fixtures)
 from tests.helpers.engine import opened, served
 from tests.helpers.space_app import ACCEPT, RELEASE
@@ -47,7 +48,7 @@ def accepting(site, tmp_path_factory):
 def engine(site):
     """The engine, its model open."""
     pytest.importorskip("playwright", reason="playwright is not installed")
-    if shutil.which("chromium") is None:
+    if not chromium.installed():
         pytest.skip("no Chromium to test with")
     with opened(site) as engine:
         yield engine
