@@ -15,23 +15,38 @@ NOT_OF_THE_NETWORK = {"mirror", "mirror_order", "mirror_strip", "mirror_back"}
 
 
 def in_single_precision(model: keras.Model) -> keras.Model:
-    """The same network, whatever precision it was trained in.
+    """The same network of Keras' own layers, however it was trained.
 
     Args:
-        model: as `networks.build` makes it; stays as it is.
+        model: as `networks.build` makes it, perhaps `with_batch_normalization` of another class
+            or in half precision; stays as it is.
 
     Returns:
         A model of new layers of the same names, which may train or not as before, with copies of
         the weights, and no optimizer.
     """
-    copy = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: type(layer).from_config(
-            layer.get_config() | {"dtype": "float32"}
-        ),
-    )
-    copy.set_weights(model.get_weights())
+    copy = with_batch_normalization(model, keras.layers.BatchNormalization, dtype="float32")
     return keras.Model(copy.inputs, copy.outputs, name=model.name)  # without the optimizer
+
+
+def with_batch_normalization(
+    model: keras.Model, kind: type[keras.layers.BatchNormalization], **config: Any
+) -> keras.Model:
+    """A copy that shares nothing, whose batch normalisation is of this class.
+
+    Args:
+        model: stays as it is.
+        kind: `keras.layers.BatchNormalization`, or what derives from it.
+        config: changed in the configuration of every layer.
+    """
+
+    def remade(layer: keras.layers.Layer) -> keras.layers.Layer:
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        return (kind if normalizes else type(layer)).from_config(layer.get_config() | config)
+
+    copy = keras.models.clone_model(model, clone_function=remade)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

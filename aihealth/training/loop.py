@@ -17,9 +17,10 @@ from aihealth.data.cluster import Cluster
 from aihealth.data.left_out import folders_without
 from aihealth.errors import UserError
 from aihealth.evaluation.held_out import Predictions
-from aihealth.modeling import architectures, export, networks
+from aihealth.modeling import architectures, export, graph, networks
 from aihealth.training import augmentation, batches, checkpoint, distribution, starting_point
 from aihealth.training.consistency import Consistent
+from aihealth.training.fused import FusedBatchNormalization
 from aihealth.training.loading import (
     Data,
     load_data,
@@ -168,10 +169,11 @@ def _build(settings: Settings, cluster: Cluster, starts: list[Start], data: Data
     classes = len(data.splits["train"].classes)
     weights = [start.path for start in starts]
     model = networks.build(settings.arch, settings.size, classes, weights)
-    model = Consistent(model.inputs, model.outputs, name=model.name)
-    architectures.freeze(model, settings.freeze)
     if settings.arch not in architectures.ARCHITECTURES:
         export.to_tf_keras(model)  # An architecture that cannot be released is refused now.
+    model = graph.with_batch_normalization(model, FusedBatchNormalization)
+    model = Consistent(model.inputs, model.outputs, name=model.name)
+    architectures.freeze(model, settings.freeze)
     model.compile(
         optimizer=batches.optimizer(
             settings.arch,
