@@ -110,13 +110,14 @@ def serving_splits(run: Run) -> dict[str, Images]:
     """The images as serving decodes them.
 
     Shrinking the larger ones of training once more would blur them, and the distance fitted on
-    those took one radiograph in six for none with much local contrast.
+    those took one radiograph in six for none with much local contrast. Outlines are not in them.
 
     Raises:
         UserError: the data has changed since the training read it.
     """
     settings, splits = run.settings, run.data.splits
-    if settings.stream or splits["train"].pixels.shape[1] == settings.size:
+    same_side = splits["train"].pixels.shape[1] == settings.size
+    if settings.stream or (same_side and not settings.background_swap):
         return splits
     if [opening.fingerprint(root) for root in settings.data] != run.data.fingerprints:
         raise UserError(

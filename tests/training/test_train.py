@@ -57,14 +57,16 @@ def test_a_killed_run_goes_on_from_its_checkpoint(trained):
     assert len(history["loss"]) == len(history["val_loss"]) == len(history["seconds"]) == 3
 
 
+@pytest.mark.parametrize(("augment", "side"), [("mixed", 40), ("none", 32)])
 def test_a_release_is_fitted_and_measured_on_images_as_serving_decodes_them(
-    drawings, tmp_path, monkeypatch
+    drawings, tmp_path, monkeypatch, augment, side
 ):
     words = ["train.py", "--data", str(drawings), "--out", str(tmp_path), "--size", "32"]
-    monkeypatch.setattr(sys, "argv", [*words, "--leave-out", "harbour"])
+    monkeypatch.setattr(sys, "argv", [*words, "--leave-out", "harbour", "--augment", augment])
     settings = program.parse_arguments()
     loaded = loading.load_data(settings, [])
-    assert loaded.splits["train"].pixels.shape[1] == 40  # for augmentation to crop
+    assert loaded.splits["train"].pixels.shape[1] == side  # for augmentation to crop
+    loaded.splits["train"] = loading.with_outlines(loaded.splits["train"])
     run = loop.Run(settings, None, [], loaded, None, None, None)
     splits = building.serving_splits(run)
     served = data.load([str(drawings)], 32)
