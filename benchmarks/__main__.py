@@ -31,6 +31,7 @@ NAMES = (
     "space_start",
     "first_paint",
     "load_space",
+    "training_step",
     "growth",
     "wall",
 )
