@@ -98,7 +98,10 @@ class Predictions:
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in (*ROWS, *known)
         }
-        recipe = "; ".join(sorted({part.recipe for part in parts} - {""}))
+        recipes = sorted({part.recipe for part in parts} - {""})
+        if len({text.rpartition(" ")[0] for text in recipes}) == 1:  # only the epochs differ
+            recipes[1:] = [text.rpartition(" ")[2] for text in recipes[1:]]
+        recipe = "; ".join(recipes)
         neither = {source: found for part in parts for source, found in part.neither.items()}
         return cls(**arrays, classes=parts[0].classes, recipe=recipe, neither=neither)
 

@@ -120,6 +120,9 @@ def test_answers_know_the_recipes_that_they_come_from(tmp_path):
     read = held_out.Predictions.load(tmp_path / held_out.PREDICTIONS)
     assert read.recipe == "long; short"
     assert held_out.measure(read)["recipe"] == "long; short"
+    parts = [dataclasses.replace(short, recipe=f"64 px, epochs: {epochs}") for epochs in (9, 12, 9)]
+    assert held_out.Predictions.join(parts).recipe == "64 px, epochs: 12; 9"
+    assert held_out.Predictions.join(parts[:1]).recipe == "64 px, epochs: 9"
 
 
 def test_what_no_class_is_right_for_stays_with_the_answers_of_its_source(tmp_path):
