@@ -44,7 +44,7 @@ class Predictions:
             where nobody has chosen them yet.
         thresholds: `(n,)` the probability, 0..1, under which the answer is "not sure"; the same.
         noticed: `(n,)` how often 20 images of the source, taken together, show a distribution shift
-            (`Classifier.shift`), 0..1; the same for all images of a source.
+            (`Classifier.shift`), 0..1; the same for all of a source, NaN where it has too few.
         neither: per source that has images of `--neither`, what a model that has not seen the
             source gives for them; see `leave_one_source_out.neither_of`.
     """
@@ -225,7 +225,7 @@ def measure(predictions: Predictions) -> dict[str, Any]:
         error = calibration.expected_calibration_error(as_they_are[here], predictions.labels[here])
         before[name] = round(error, 4)
         temperatures[name] = round(float(predictions.temperatures[here][0]), 3)
-        if predictions.noticed is not None:
+        if predictions.noticed is not None and not np.isnan(predictions.noticed[here][0]):
             noticed[name] = round(float(predictions.noticed[here][0]), 3)
     groups = np.char.add(
         np.char.add(predictions.sources.astype(str), "/"), predictions.groups.astype(str)

@@ -8,6 +8,7 @@ deep learning model to detect pneumonia in chest radiographs", PLoS Medicine 201
 
 import argparse
 import dataclasses
+import itertools
 import shlex
 import subprocess
 import sys
@@ -157,7 +158,11 @@ def predictions_of(folder: Path, data: Sequence[str], source: str) -> Prediction
         for answer in in_order(classifier.predict, images.pixels, f"measuring {source}")
     ]
     probability = np.maximum(probability_matrix(given), 1e-12)
-    share = classifier.how_often_noticed(given)
+    noticed = np.full(len(given), np.nan)
+    for name in np.unique(images.sources):
+        here = images.sources == name
+        share = classifier.how_often_noticed(itertools.compress(given, here))
+        noticed[here] = np.nan if share is None else share
     return Predictions(
         np.log(probability) * classifier.config.temperature,
         images.labels,
@@ -166,7 +171,7 @@ def predictions_of(folder: Path, data: Sequence[str], source: str) -> Prediction
         np.array([not answer.is_chest_radiograph for answer in given]),
         np.array(images.classes),
         _recipe(folder),
-        noticed=None if share is None else np.full(len(given), share),
+        noticed=noticed,
     )
 
 

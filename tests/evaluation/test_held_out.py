@@ -93,7 +93,7 @@ def test_a_fold_has_the_rules_that_its_model_would_be_released_with():
 def test_how_often_a_source_is_noticed_is_kept(tmp_path):
     parts = [
         dataclasses.replace(predictions(4.0, sources=(source,)), noticed=np.full(400, share))
-        for source, share in (("harbour", 0.985), ("valley", 0.4))
+        for source, share in (("harbour", 0.985), ("valley", 0.4), ("of few images", np.nan))
     ]
     held_out.with_rules(held_out.Predictions.join(parts), {}).save(tmp_path / "answers.npz")
     block = held_out.measure(held_out.Predictions.load(tmp_path / "answers.npz"))

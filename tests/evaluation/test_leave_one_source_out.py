@@ -1,10 +1,14 @@
 """`python -m aihealth leave-one-source-out` on drawn images."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from aihealth import release
+from aihealth.data import prepared
 from aihealth.data.left_out import LeftOut
 from aihealth.errors import UserError
 from aihealth.evaluation import leave_one_source_out as loso
@@ -106,3 +110,26 @@ def test_the_others_are_left_out_all_the_same_and_the_reason_is_kept(tmp_path, m
     with pytest.raises(UserError, match="ward is left out twice"):
         loso.leave_one_source_out(["data"], str(tmp_path / "none"), sources=["ward", "ward+abroad"])
     assert not (tmp_path / "none").exists()
+
+
+def test_a_shift_is_looked_for_at_each_source_of_a_fold(monkeypatch):
+    sources = np.array(["harbour"] * 3 + ["valley"] * 2)
+    pixels, labels = np.zeros((5, 4, 4), np.uint8), np.zeros(5, int)
+    images = prepared.Images(pixels, labels, ["a", "b"], sources, sources)
+
+    class Model:
+        config = SimpleNamespace(input_size=4, temperature=1.0)
+
+        def predict(self, pixels):
+            answer = SimpleNamespace(is_chest_radiograph=True, probabilities={"a": 0.6, "b": 0.4})
+            answer.without_pictures = lambda: answer
+            return answer
+
+        def how_often_noticed(self, answers):
+            return 0.7 if len(list(answers)) == 3 else None
+
+    monkeypatch.setattr(loso, "Classifier", lambda *_, **__: Model())
+    monkeypatch.setattr(loso.prepared, "load", lambda *_, **__: {"left_out": images})
+    monkeypatch.setattr(loso, "_recipe", lambda folder: "")
+    found = loso.predictions_of(Path(), [], "harbour+valley")
+    np.testing.assert_array_equal(found.noticed, [0.7, 0.7, 0.7, np.nan, np.nan])
